@@ -1,0 +1,170 @@
+"""The seams: what may be swapped, each a Protocol that states what an implementer promises.
+
+The libraries behind them (``qdrant_edge``, ``qdrant_client``, ``llama_cpp``, ``sentence_transformers``) are
+imported in one adapter each and nowhere else; their objects never cross these lines. Each seam has a fake in
+``rag.adapters.fake`` and one contract test that fake and real both pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Protocol
+
+from rag.types import (
+    Candidates,
+    Hit,
+    Matrix,
+    Message,
+    Point,
+    Query,
+    Sampling,
+    Scope,
+    Stored,
+    Vector,
+)
+
+
+class Embedder(Protocol):
+    """Turns texts into L2-normalised float32 vectors; the same text always gives the same vector.
+
+    Safe to call from several threads. ``fingerprint`` names the weights and everything else that changes the
+    vectors; two embedders with equal fingerprints are interchangeable.
+    """
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def dimension(self) -> int: ...
+
+    def embed_query(self, text: str) -> Vector:
+        """The vector of a question, shape ``(dimension,)``."""
+        ...
+
+    def embed_passages(self, texts: Sequence[str]) -> Matrix:
+        """The vectors of passages, shape ``(len(texts), dimension)``, in the order given; empty for none."""
+        ...
+
+
+class VectorStore(Protocol):
+    """Chunks with their vectors, versioned by snapshot. Publishing is the catalog's; the store only stages.
+
+    At a lineage (a snapshot and its ancestors) a stored chunk is visible when its ``added`` is in the lineage
+    and no member of its ``removed`` is. Every method may be repeated after a crash with the same arguments and
+    has the same effect as once. ``corpus`` is always a name that scopes use as a key of ``lineages``.
+    """
+
+    def stage(self, corpus: str, snapshot: int, points: Sequence[Point], removals: Collection[str]) -> None:
+        """Add ``points`` with ``added = snapshot`` and mark the stored points ``removals`` as removed at it.
+
+        ``removals`` are the :attr:`Stored.point` ids. A point's id is a UUIDv5 of its chunk's id and ``added``.
+        Returns when all of it survives a kill of this process.
+
+        Raises:
+            DiskFull: nothing of what was visible has changed.
+        """
+        ...
+
+    def search(self, query: Query, scope: Scope, limit: int) -> Candidates:
+        """At most ``limit`` visible chunks per list, each best first, ties broken by chunk id.
+
+        Only what ``scope`` may see takes part, also in the statistics of BM25: a chunk's corpus is a key of
+        ``scope.lineages`` and visible there; its groups hold ``"*"`` or one of the scope's; its clearance is not
+        above; its validity covers ``as_of``. The lists are exact, not approximate, below 20,000 visible chunks.
+        """
+        ...
+
+    def chunks(
+        self,
+        scope: Scope,
+        *,
+        documents: Collection[tuple[str, str]] | None = None,
+        ids: Collection[str] | None = None,
+        references: Collection[str] | None = None,
+    ) -> list[Stored]:
+        """The chunks that ``scope`` sees and that match all the given conditions, ordered by corpus, document, ordinal.
+
+        ``documents`` are (corpus, document id) pairs, ``ids`` chunk ids, ``references`` own-reference keys.
+        """
+        ...
+
+    def contents(self, corpus: str, lineage: Sequence[int]) -> list[Stored]:
+        """Everything visible at ``lineage``, whatever its audience and validity: for ingestion, never for readers."""
+        ...
+
+    def vectors(self, corpus: str, chunks: Collection[str]) -> dict[str, Vector]:
+        """Vectors already computed for chunk ids of ``corpus``, staged or abandoned ones included."""
+        ...
+
+    def restrict(self, corpus: str, document: str, groups: Collection[str], clearance: int) -> None:
+        """Set the audience of a document on every version it has, at once: rollback never widens access."""
+        ...
+
+    def discard(self, corpus: str, snapshot: int) -> None:
+        """Undo a staged snapshot that was never published: its points go, its removal marks too."""
+        ...
+
+    def sweep(self, corpus: str, kept: Collection[Sequence[int]]) -> int:
+        """Delete points that none of the ``kept`` lineages sees; the number deleted."""
+        ...
+
+    def close(self) -> None:
+        """Flush and let go of the store; other methods must not be called afterwards."""
+        ...
+
+
+class Reranker(Protocol):
+    """Orders hits by how well each one answers the question.
+
+    Gives back exactly the hits it was given, best first, with its own scores in ``[0, 1]``.
+    """
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def rerank(self, question: str, hits: Sequence[Hit]) -> list[Hit]: ...
+
+
+class Generator(Protocol):
+    """Writes text from a prompt. One owner serves callers first come, first served; safe from many threads.
+
+    ``context`` is the number of tokens that prompt and answer share. The implementer never cuts a prompt: one
+    that does not fit is a :class:`~rag.errors.BadRequest`, because fitting is ``rag.context``'s job.
+    """
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def context(self) -> int: ...
+
+    def count_tokens(self, text: str) -> int:
+        """How many tokens of this model ``text`` is, without the chat template."""
+        ...
+
+    def count_prompt(self, prompt: Sequence[Message]) -> int:
+        """How many tokens the whole prompt is, chat template included."""
+        ...
+
+    def stream(
+        self,
+        prompt: Sequence[Message],
+        sampling: Sampling,
+        *,
+        cancelled: Callable[[], bool] = lambda: False,
+        waiting: Callable[[int], None] = lambda position: None,
+    ) -> Iterator[str]:
+        """Yield pieces of text as they are written; each piece is valid Unicode.
+
+        ``cancelled`` is asked at least once per token and per micro-batch of the prompt; when it says true, or
+        the iterator is closed, the model really stops and the next caller's turn comes. ``waiting`` is told the
+        position in the queue each time it changes.
+
+        Raises:
+            Overloaded: the queue is full.
+            Cancelled: ``cancelled`` said so.
+            GenerationError: the model failed.
+        """
+        ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,122 @@
+"""One frozen ``Settings``, read once from ``vauban.toml`` and ``VAUBAN_*``, and handed down as a value.
+
+The environment wins over the file. A name that is not a setting stops the start with a sentence naming it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from rag.errors import SettingsError
+from rag.types import Policy
+
+PREFIX = "VAUBAN_"
+
+
+def _listed(value: object) -> object:
+    """Commas separate the items of a list in the environment; a TOML file gives real lists."""
+    if isinstance(value, str):
+        return [item.strip() for item in value.split(",") if item.strip()]
+    return value
+
+
+Listed = BeforeValidator(_listed)
+
+
+class Settings(BaseModel):
+    """Everything two deployments may need different. Tuning numbers live as constants beside the code they tune."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    home: Path = Field(Path("~/.vauban"), description="Folder that holds all state: index, catalog, server.json.")
+    host: str = Field("127.0.0.1", description="Address to listen on; only loopback is accepted in this version.")
+    port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    language: Literal["fr", "en"] = Field("fr", description="Language of the interface and of replies when unknown.")
+    sources: Annotated[tuple[Path, ...], Listed] = Field(
+        (), description="Folders below which a server accepts paths to ingest; commas between them."
+    )
+    local_groups: Annotated[frozenset[str], Listed] = Field(
+        frozenset(), description="Groups of the person who uses this machine without login; commas between them."
+    )
+    local_clearance: int = Field(0, ge=0, description="Clearance of the person who uses this machine without login.")
+    embedder: str = Field("minilm", description="Embedding model: a name of the manifest, or `fake`.")
+    generator: str = Field("smollm2", description="Writing model: a name of the manifest, `fake`, or `none`.")
+    reranker: str = Field("none", description="Cross-encoder: a name of the manifest, `fake`, or `none`.")
+    models: Path | None = Field(None, description="Folder of pulled models; default `models` in the home folder.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where encoders run.")
+    threads: int = Field(0, ge=0, description="Threads for the writing model; 0 takes every core this process may use.")
+    gpu_layers: int = Field(0, ge=-1, description="Layers of the writing model on the GPU; -1 is all.")
+    context: int = Field(0, ge=0, description="Tokens of context for the writing model; 0 takes the manifest's.")
+    llama_url: str = Field("", description="Base URL of a `llama-server` to write with, instead of in this process.")
+    qdrant_url: str = Field("", description="URL of a Qdrant server, instead of the engine in this process.")
+    qdrant_api_key: str = Field("", description="API key of the Qdrant server.", repr=False)
+    policy: Policy = Field(Policy.STRICT, description="`strict` drops unsupported sentences, `flag` marks them.")
+    queue: int = Field(16, ge=1, description="Questions that may wait for the writing model before a 429.")
+    workers: int = Field(0, ge=0, description="Processes that read files; 0 takes one per core, at most four.")
+    file_megabytes: int = Field(200, ge=1, description="Largest file that is taken in.")
+    file_seconds: int = Field(120, ge=1, description="Longest time that reading one file may take.")
+    file_memory: int = Field(1024, ge=256, description="Memory in MiB that reading one file may use.")
+    file_pages: int = Field(3000, ge=1, description="Most pages that one file may have.")
+
+    @property
+    def root(self) -> Path:
+        """The home folder, absolute."""
+        return self.home.expanduser().absolute()
+
+    @property
+    def models_dir(self) -> Path:
+        return (self.models or self.root / "models").expanduser().absolute()
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] | None = None, file: Path | None = None) -> Settings:
+        """Read ``file`` (default ``vauban.toml`` here, when there is one), then ``environ`` (default the process's).
+
+        Raises:
+            SettingsError: a name is unknown or a value is wrong; the message names it and says what to do.
+        """
+        environ = os.environ if environ is None else environ
+        values = _from_file(file)
+        values |= {
+            name.removeprefix(PREFIX).lower(): value for name, value in environ.items() if name.startswith(PREFIX)
+        }
+        for name in values:
+            if name not in cls.model_fields:
+                raise _unknown(name, list(cls.model_fields))
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][0]) if first["loc"] else "?"
+            raise SettingsError(
+                f"setting `{name}` ({PREFIX}{name.upper()}) is wrong: {first['msg']}",
+                f"le réglage « {name} » ({PREFIX}{name.upper()}) est incorrect : {first['msg']}",
+            ) from error
+
+
+def _from_file(file: Path | None) -> dict[str, Any]:
+    path = file or Path("vauban.toml")
+    if file is None and not path.is_file():
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(
+            f"cannot read settings file {path}: {error}", f"fichier de réglages {path} illisible : {error}"
+        ) from error
+
+
+def _unknown(name: str, known: list[str]) -> SettingsError:
+    near = difflib.get_close_matches(name, known, n=1)
+    hint_en = f"; did you mean `{near[0]}`?" if near else "; `vauban doctor` lists them all"
+    hint_fr = f" ; vouliez-vous « {near[0]} » ?" if near else " ; « vauban doctor » les liste tous"
+    return SettingsError(
+        f"unknown setting `{name}` ({PREFIX}{name.upper()}){hint_en}",
+        f"réglage inconnu « {name} » ({PREFIX}{name.upper()}){hint_fr}",
+    )

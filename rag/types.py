@@ -1,0 +1,506 @@
+"""The values that flow from a file to a cited answer; this module knows nobody.
+
+``Document → Section → Chunk → Hit → Passage → Claim/Citation → Answer``. Every type is frozen and whole: a
+stage takes the type before it and returns its own, and no field is "set later". Character offsets count
+Unicode code points and are half-open; pages count from 1; dates are half-open intervals ``[from, to)``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+Vector = npt.NDArray[np.float32]
+"""One embedding, shape ``(dimension,)``, L2-normalised."""
+Matrix = npt.NDArray[np.float32]
+"""Embeddings, shape ``(texts, dimension)``, each row L2-normalised."""
+
+PUBLIC = "*"
+"""The group of everyone: a corpus or document that lists it has no restricted audience."""
+
+
+class NormRank(StrEnum):
+    """The place of a text in the hierarchy of norms, highest first."""
+
+    CODE = "code"
+    DECREE = "decree"
+    ORDER = "order"
+    CIRCULAR = "circular"
+    INTERNAL_NOTE = "internal_note"
+
+    @property
+    def height(self) -> int:
+        """A number that is larger for a higher norm."""
+        return len(NormRank) - list(NormRank).index(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Validity:
+    """When a rule is in force: ``[start, end)``; ``None`` for an unknown start or an open end.
+
+    ``known`` is false when the document says nothing about its dates: such a rule is included in every
+    search and marked as unknown.
+    """
+
+    start: dt.date | None = None
+    end: dt.date | None = None
+
+    @property
+    def known(self) -> bool:
+        return self.start is not None or self.end is not None
+
+    def covers(self, day: dt.date) -> bool:
+        """Whether a rule with this validity is (or may be, when unknown) in force on ``day``."""
+        return (self.start is None or self.start <= day) and (self.end is None or day < self.end)
+
+
+# --- a document, before and after splitting ------------------------------------------------------------
+
+
+class BlockKind(StrEnum):
+    HEADING = "heading"
+    PARAGRAPH = "paragraph"
+    ITEM = "item"
+    TABLE = "table"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One thing in reading order, as a parser gives it.
+
+    ``level`` is the heading level that the format itself states (1 is the highest), ``None`` where it states
+    none: the outline builder decides then from the words. ``rows`` holds a table, its header row first.
+    """
+
+    kind: BlockKind
+    text: str
+    level: int | None = None
+    page: int | None = None
+    rows: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """What a parser read in one file: the blocks in reading order and what it could not read well."""
+
+    blocks: tuple[Block, ...]
+    media_type: str
+    title: str | None = None
+    pages: int | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One regulation or file of a corpus; ``id`` is stable across edits, ``sha256`` is of the file's bytes."""
+
+    id: str
+    corpus: str
+    title: str
+    language: str
+    source: str
+    sha256: str
+    media_type: str
+    norm_rank: NormRank | None = None
+    validity: Validity = Validity()
+    groups: frozenset[str] = frozenset({PUBLIC})
+    clearance: int = 0
+    pages: int | None = None
+
+
+class SectionKind(StrEnum):
+    PREAMBLE = "preamble"
+    DIVISION = "division"
+    ARTICLE = "article"
+    ANNEX = "annex"
+    TABLE = "table"
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A node of a document's outline with the blocks that stand directly under it.
+
+    ``heading`` is its full heading line (empty for a preamble), ``number`` what the heading numbers it with
+    (``1er``, ``R. 12-3``, ``2.1``), ``path`` the headings above it, outermost first.
+    """
+
+    kind: SectionKind
+    heading: str
+    number: str | None
+    path: tuple[str, ...]
+    blocks: tuple[Block, ...]
+    page: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """What is stored and searched: part of one section, never of two articles.
+
+    ``id`` is a UUIDv5 of corpus, document, outline path, ordinal and text hash. ``reference`` is how a person
+    cites it (``Article 4``, ``Annexe 1``), ``own_references`` the normalised keys it answers to in an exact
+    search and ``mentions`` those of other texts it names. ``start``/``end`` are offsets in the document's text.
+    """
+
+    id: str
+    corpus: str
+    document: str
+    title: str
+    reference: str
+    path: tuple[str, ...]
+    text: str
+    ordinal: int
+    language: str
+    start: int
+    end: int
+    page: int | None = None
+    page_end: int | None = None
+    norm_rank: NormRank | None = None
+    validity: Validity = Validity()
+    groups: frozenset[str] = frozenset({PUBLIC})
+    clearance: int = 0
+    own_references: tuple[str, ...] = ()
+    mentions: tuple[str, ...] = ()
+
+    @property
+    def breadcrumb(self) -> str:
+        """Where the chunk stands, for people and for the embedder: title, path and own reference."""
+        parts = [self.title, *self.path]
+        if self.reference and self.reference not in parts:
+            parts.append(self.reference)
+        return " > ".join(part for part in parts if part)
+
+    @property
+    def search_text(self) -> str:
+        """The text that is embedded and indexed: the breadcrumb, then the text."""
+        return f"{self.breadcrumb}\n{self.text}"
+
+
+# --- scope and search ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who asks. ``groups`` never needs to list :data:`PUBLIC`: everyone is in it."""
+
+    name: str
+    groups: frozenset[str] = frozenset()
+    clearance: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """A named document set with its audience. An empty ``groups`` is an audience of nobody."""
+
+    name: str
+    title: str
+    language: str = "fr"
+    groups: frozenset[str] = frozenset()
+    clearance: int = 0
+    contact: str = ""
+    norm_rank: NormRank | None = None
+    retention_days: int = 365
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Who asks and under which light. No search exists without one.
+
+    ``lineages`` gives, for each corpus that may be searched, the snapshot that is seen and its ancestors,
+    newest first; a corpus that is not a key is not searched. An empty mapping finds nothing. ``as_of`` is the
+    day on which the rules must be in force; ``None`` searches every version.
+    """
+
+    groups: frozenset[str]
+    clearance: int
+    lineages: Mapping[str, tuple[int, ...]]
+    as_of: dt.date | None = None
+
+    @property
+    def snapshots(self) -> dict[str, int]:
+        """The snapshot seen of each corpus."""
+        return {corpus: lineage[0] for corpus, lineage in self.lineages.items() if lineage}
+
+
+@dataclass(frozen=True, slots=True)
+class SparseVector:
+    """Term weights by term id; ``indices`` strictly ascending, the same length as ``values``."""
+
+    indices: tuple[int, ...]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Point:
+    """A chunk with its vectors, as the store keeps it."""
+
+    chunk: Chunk
+    dense: Vector
+    sparse: SparseVector
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What the store says of a chunk it holds, without the vectors."""
+
+    point: str
+    chunk: Chunk
+    added: int
+    removed: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Query:
+    """One question in the three forms that are searched; a form that is ``None`` or empty is not searched."""
+
+    dense: Vector | None
+    sparse: SparseVector | None
+    references: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A chunk in one ranked list, with that list's own score."""
+
+    chunk: Chunk
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The ranked lists of one search, each best first: cosine, BM25, and exact references (score 1.0)."""
+
+    dense: tuple[Scored, ...] = ()
+    sparse: tuple[Scored, ...] = ()
+    exact: tuple[Scored, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A chunk that a search returned. ``score`` is the fused (or reranked) one; the parts say where it came from.
+
+    ``dense`` is the cosine, ``sparse`` the BM25 score, each ``None`` when that list did not hold the chunk.
+    """
+
+    chunk: Chunk
+    score: float
+    dense: float | None = None
+    sparse: float | None = None
+    exact: bool = False
+
+
+# --- answering -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One message of the conversation so far: ``role`` is ``user`` or ``assistant``."""
+
+    role: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked, by whom, over what. ``as_of`` ``None`` means today in Europe/Paris."""
+
+    text: str
+    principal: Principal
+    corpora: tuple[str, ...] | None = None
+    as_of: dt.date | None = None
+    history: tuple[Turn, ...] = ()
+    language: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A hit as it is shown to the reader and the model; ``n`` counts from 1 and is what ``[n]`` cites.
+
+    ``shown`` is false for a passage that was offered to the reader but did not fit into the model's prompt.
+    """
+
+    n: int
+    chunk: Chunk
+    score: float
+    shown: bool = True
+
+
+class DropReason(StrEnum):
+    BUDGET = "budget"
+    DUPLICATE = "duplicate"
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A passage that the model was not shown, and why."""
+
+    passage: int
+    reason: DropReason
+
+
+class Verdict(StrEnum):
+    SUPPORTED = "supported"
+    UNSUPPORTED = "unsupported"
+
+
+class Reason(StrEnum):
+    """Why a claim is not supported; a closed list that clients may rely on."""
+
+    NO_CITATION = "no_citation"
+    UNKNOWN_CITATION = "unknown_citation"
+    NUMBER = "number"
+    DATE = "date"
+    UNIT = "unit"
+    REFERENCE = "reference"
+    NEGATION = "negation"
+    MODALITY = "modality"
+    QUALIFIER = "qualifier"
+    NAME = "name"
+    LEXICAL = "lexical"
+    SEMANTIC = "semantic"
+    NOT_A_CLAIM = "not_a_claim"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Characters ``[start, end)`` of the text of passage ``passage``."""
+
+    passage: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One sentence of a draft with its verdict. ``text`` has no ``[n]`` marks; ``spans`` are what supports it.
+
+    ``cited`` are the passages it cites, ``reason`` is ``None`` exactly when it is supported.
+    """
+
+    text: str
+    cited: tuple[int, ...]
+    verdict: Verdict
+    reason: Reason | None = None
+    spans: tuple[Span, ...] = ()
+
+    @property
+    def supported(self) -> bool:
+        return self.verdict is Verdict.SUPPORTED
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedClaim:
+    """A claim and where its sentence, with marks, stands in the answer; ``None`` for one that is not shown."""
+
+    claim: Claim
+    start: int | None
+    end: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """Characters ``[start, end)`` of the answer's text rest on passage ``passage``."""
+
+    start: int
+    end: int
+    passage: int
+
+
+class Policy(StrEnum):
+    """What becomes of an unsupported claim: dropped, or shown and marked."""
+
+    STRICT = "strict"
+    FLAG = "flag"
+
+
+class Status(StrEnum):
+    """How a question ended; a closed list."""
+
+    ANSWERED = "answered"
+    EXTRACTS = "extracts"
+    INSUFFICIENT_EVIDENCE = "insufficient_evidence"
+    CONFLICTING_SOURCES = "conflicting_sources"
+    NEEDS_CLARIFICATION = "needs_clarification"
+    OUT_OF_SCOPE = "out_of_scope"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The finished answer and what is needed to give it again.
+
+    ``question`` is the stand-alone question that was searched; ``model`` and ``prompt`` are fingerprints
+    (``model`` is ``None`` when no model drafted anything); ``timings`` are seconds by stage.
+    """
+
+    status: Status
+    text: str
+    language: str
+    question: str
+    claims: tuple[PlacedClaim, ...] = ()
+    citations: tuple[Citation, ...] = ()
+    passages: tuple[Passage, ...] = ()
+    dropped: tuple[Dropped, ...] = ()
+    snapshots: Mapping[str, int] = field(default_factory=dict)
+    as_of: dt.date | None = None
+    model: str | None = None
+    prompt: str | None = None
+    timings: Mapping[str, float] = field(default_factory=dict)
+    contact: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+# --- the events of an answer in the making -------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PassagesFound:
+    """The passages, sent before the model has written a word."""
+
+    passages: tuple[Passage, ...]
+    question: str
+    as_of: dt.date | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A piece of the final text that may be shown now; pieces joined are exactly the answer's text."""
+
+    text: str
+    claim: Claim | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The question waits for the model: ``position`` 1 is next."""
+
+    position: int
+
+
+Event = PassagesFound | Sentence | Waiting | Answer
+
+
+# --- generation ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a prompt: ``role`` is ``system``, ``user`` or ``assistant``."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a draft is written. ``temperature`` 0 is greedy; ``stop`` are strings that end it."""
+
+    max_tokens: int = 320
+    temperature: float = 0.0
+    seed: int = 0
+    stop: tuple[str, ...] = ()

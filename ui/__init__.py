@@ -1,0 +1,1 @@
+"""The page; it speaks HTTP to the API and imports only rag.schemas."""
