@@ -1,0 +1,111 @@
+"""Fit passages into the token budget of a prompt; pure.
+
+What does not fit is left out whole and reported, nothing is ever cut. The prompt is laid out so that a model's
+cache is reused: the public system text, then the passages in canonical order, then the history, then the
+question, with nothing volatile early.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import prompts
+from rag.types import Dropped, DropReason, Hit, Message, Passage, Turn
+
+_FENCE = re.compile(r"<(/?)\s*passage", re.IGNORECASE)
+Count = Callable[[Sequence[Message]], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A prompt that fits, the passages with ``shown`` set, and those left out."""
+
+    prompt: tuple[Message, ...]
+    passages: tuple[Passage, ...]
+    dropped: tuple[Dropped, ...]
+
+
+def canonical(hits: Sequence[Hit]) -> tuple[Passage, ...]:
+    """Hits as numbered passages: the higher norm first, then corpus, document and place.
+
+    The same set of hits gives the same numbers whatever their scores, so that a follow-up over the same texts
+    finds its prompt's prefix already read.
+    """
+    ordered = sorted(
+        hits,
+        key=lambda hit: (
+            -(hit.chunk.norm_rank.height if hit.chunk.norm_rank else 0),
+            hit.chunk.corpus,
+            hit.chunk.document,
+            hit.chunk.ordinal,
+            hit.chunk.id,
+        ),
+    )
+    return tuple(Passage(n, hit.chunk, hit.score) for n, hit in enumerate(ordered, start=1))
+
+
+def fenced(passage: Passage) -> str:
+    """A passage as the model reads it: numbered, named, between marks that its text cannot imitate."""
+    text = _FENCE.sub(r"‹\1passage", passage.chunk.text)
+    source = _FENCE.sub(r"‹\1passage", passage.chunk.breadcrumb).replace('"', "'")
+    return f'<passage n="{passage.n}" source="{source}">\n{text}\n</passage>'
+
+
+def render(
+    passages: Sequence[Passage], question: str, language: str, history: Sequence[Turn] = ()
+) -> tuple[Message, ...]:
+    """The messages of an answer's prompt: system, passages, history, question.
+
+    Neighbouring messages of one role are joined, because many chat templates refuse two in a row.
+    """
+    shown = "\n\n".join(fenced(passage) for passage in passages)
+    parts = [
+        Message("user", prompts.load("passages", language).render(passages=shown)),
+        *(Message(turn.role, turn.text) for turn in history),
+        Message("user", prompts.load("question", language).render(question=question)),
+    ]
+    messages = [Message("system", prompts.load("system", language).render())]
+    for part in parts:
+        if part.role == messages[-1].role:
+            messages[-1] = Message(part.role, f"{messages[-1].content}\n\n{part.content}")
+        else:
+            messages.append(part)
+    return tuple(messages)
+
+
+def prompt_digest(language: str) -> str:
+    """Identifies the templates that an answer's prompt was made of."""
+    return "-".join(prompts.load(name, language).digest[:8] for name in ("system", "passages", "question"))
+
+
+def fit(
+    passages: Sequence[Passage],
+    question: str,
+    language: str,
+    *,
+    budget: int,
+    count: Count,
+    history: Sequence[Turn] = (),
+) -> Fitted | None:
+    """The largest prompt of at most ``budget`` tokens, or ``None`` when not even one passage fits.
+
+    History goes first, oldest turn first; then the passages with the lowest score. ``count`` is the model's own.
+    """
+    turns = list(history)
+    kept = list(passages)
+    while kept:
+        prompt = render(kept, question, language, turns)
+        if count(prompt) <= budget:
+            numbers = {passage.n for passage in kept}
+            return Fitted(
+                prompt,
+                tuple(replace(passage, shown=passage.n in numbers) for passage in passages),
+                tuple(Dropped(passage.n, DropReason.BUDGET) for passage in passages if passage.n not in numbers),
+            )
+        if turns:
+            turns.pop(0)
+        else:
+            kept.remove(min(kept, key=lambda passage: (passage.score, -passage.n)))
+    return None
