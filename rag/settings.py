@@ -36,8 +36,14 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     home: Path = Field(Path("~/.vauban"), description="Folder that holds all state: index, catalog, server.json.")
-    host: str = Field("127.0.0.1", description="Address to listen on; only loopback is accepted in this version.")
+    host: str = Field("127.0.0.1", description="Address to listen on; anything but loopback needs an API key.")
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    api_key: str = Field(
+        "", description="Key that every caller must send; needed to listen beyond loopback.", repr=False
+    )
+    hosts: Annotated[tuple[str, ...], Listed] = Field(
+        (), description="Names by which people reach this server, beside loopback; commas between them."
+    )
     language: Literal["fr", "en"] = Field("fr", description="Language of the interface and of replies when unknown.")
     sources: Annotated[tuple[Path, ...], Listed] = Field(
         (), description="Folders below which a server accepts paths to ingest; commas between them."

@@ -1,0 +1,68 @@
+"""The compose file keeps its promises: valid by the specification, closed, unprivileged. No engine runs it here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from compose_pydantic.models import ComposeSpecification
+
+SERVICES = {"vauban", "qdrant", "llama", "llama-gpu", "worker", "postgres", "valkey"}
+
+
+@pytest.fixture(scope="module")
+def compose(root: Path) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((root / "docker-compose.yml").read_text(encoding="utf-8"))
+    return content
+
+
+def test_it_is_valid_by_the_compose_specification(compose: dict[str, Any]) -> None:
+    """The models are generated from the specification's own JSON schema and refuse unknown keys (but its `x-` ones)."""
+    spec = ComposeSpecification.model_validate({k: v for k, v in compose.items() if not k.startswith("x-")})
+    assert set(spec.services or {}) == SERVICES
+
+
+def test_a_misspelt_key_is_refused_by_the_same_check(compose: dict[str, Any]) -> None:
+    """The check above can fail."""
+    with pytest.raises(ValueError, match="heathcheck"):
+        ComposeSpecification.model_validate({"services": {"vauban": {"image": "x", "heathcheck": {}}}})
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_every_service_is_read_only_unprivileged_and_watched(compose: dict[str, Any], name: str) -> None:
+    service = compose["services"][name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["user"].split(":")[0] not in {"0", "root"}
+    assert service["healthcheck"]
+
+
+def test_only_vauban_publishes_a_port_and_on_loopback(compose: dict[str, Any]) -> None:
+    published = {name: service["ports"] for name, service in compose["services"].items() if service.get("ports")}
+    assert published == {"vauban": ["${VAUBAN_PUBLISH:-127.0.0.1:8080}:8080"]}
+
+
+def test_no_service_has_a_route_out(compose: dict[str, Any]) -> None:
+    """All are on the internal network; the one that lets the page in does not masquerade."""
+    assert compose["networks"]["inside"]["internal"] is True
+    assert compose["networks"]["front"]["driver_opts"]["com.docker.network.bridge.enable_ip_masquerade"] == "false"
+    for name, service in compose["services"].items():
+        networks = set(service.get("networks") or ())
+        assert networks <= ({"inside", "front"} if name == "vauban" else {"inside"})
+        assert networks or service["network_mode"] == "service:vauban"
+
+
+def test_qdrant_needs_a_key_and_sends_no_telemetry(compose: dict[str, Any]) -> None:
+    environment = compose["services"]["qdrant"]["environment"]
+    assert environment["QDRANT__SERVICE__API_KEY"].startswith("${QDRANT_API_KEY:?")
+    assert environment["QDRANT__TELEMETRY_DISABLED"] == "true"
+
+
+def test_every_setting_it_gives_to_vauban_exists(compose: dict[str, Any]) -> None:
+    from rag.settings import Settings
+
+    for service in ("vauban", "worker"):
+        for name in compose["services"][service]["environment"]:
+            assert name.removeprefix("VAUBAN_").lower() in Settings.model_fields
