@@ -1,0 +1,896 @@
+"""Every model on the wire, and the two functions that turn an :class:`~rag.types.Answer` into JSON.
+
+Shapes that other clients know keep their names: chat completions, chunks, embeddings and models are OpenAI's,
+``search_results`` is Albert's, ``rerank`` is the one that rerankers share. What is ours sits in one object,
+``vauban``. Offsets count Unicode code points, half-open; passages and pages count from 1.
+
+Requests that are ours refuse unknown fields, because they are mistakes; chat and embeddings requests tolerate
+them, because clients send many, and refuse by name those that would change the answer (``api_chat``).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import urllib.parse
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from rag import types
+
+LONGEST_COMMENT = 2_000
+"""Characters of a feedback comment: a remark, not a document."""
+MOST_HITS = 100
+"""Hits that one search may ask for."""
+MOST_TEXTS = 256
+"""Texts of one embeddings or rerank request: some seconds of encoding on a small machine."""
+
+
+def _day(value: object) -> object:
+    """A day is written ``YYYY-MM-DD``; pydantic alone would take a number of seconds for one."""
+    if isinstance(value, str):
+        return dt.date.fromisoformat(value)
+    if value is None or isinstance(value, dt.date):
+        return value
+    raise ValueError("a day is written YYYY-MM-DD")
+
+
+def _unicode(text: str) -> str:
+    """JSON can spell half a surrogate pair, which no text holds and nothing below could encode."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("the text holds half a character (a lone surrogate)") from error
+    return text
+
+
+Day = Annotated[dt.date, BeforeValidator(_day)]
+Text = Annotated[str, AfterValidator(_unicode)]
+Name = Annotated[Text, Field(min_length=1, max_length=200)]
+
+
+class Sent(BaseModel):
+    """What the server sends. Readers ignore fields that a newer server adds."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Received(BaseModel):
+    """What the server receives; an unknown field is a mistake and is named in the refusal."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Tolerant(BaseModel):
+    """What clients written for other servers send: unknown fields are kept aside."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+
+# --- the vauban object ---------------------------------------------------------------------------------
+
+
+class Passage(Sent):
+    """A passage of the answer. ``shown`` is false when it did not fit into the model's prompt."""
+
+    n: int
+    id: str
+    corpus: str
+    document: str
+    title: str
+    reference: str
+    path: list[str]
+    page: int | None
+    page_end: int | None
+    valid_from: dt.date | None
+    valid_to: dt.date | None
+    text: str
+    score: float
+    shown: bool
+    url: str
+
+
+class Span(Sent):
+    """Characters ``[start, end)`` of the text of passage ``passage``."""
+
+    passage: int
+    start: int
+    end: int
+
+
+class Claim(Sent):
+    """One sentence of the draft and its verdict; ``start``, ``end`` and ``text`` are null when it is not shown."""
+
+    start: int | None
+    end: int | None
+    text: str | None
+    verdict: types.Verdict
+    reason: types.Reason | None
+    passages: list[int]
+    spans: list[Span]
+
+
+class Dropped(Sent):
+    """A passage that the model was not shown, and why."""
+
+    passage: int
+    reason: types.DropReason
+
+
+class Vauban(Sent):
+    """What stands behind an answer: how it ended, what it rests on, and what is needed to give it again."""
+
+    status: types.Status
+    claims: list[Claim]
+    passages: list[Passage]
+    dropped: list[Dropped]
+    snapshots: dict[str, int]
+    as_of: dt.date | None
+    question: str
+    model: str | None
+    prompt: str | None
+    timings: dict[str, float]
+    contact: str
+
+
+class VaubanDelta(Sent):
+    """A part of the ``vauban`` object on its way, in a stream; only the fields that are known by then are set.
+
+    First ``{status: null, passages, question, as_of}``; ``{waiting}`` each time the place in the queue changes
+    (1 is next); ``{claims}`` after the text. The last chunk carries a whole :class:`Vauban`.
+    """
+
+    status: types.Status | None = None
+    passages: list[Passage] | None = None
+    question: str | None = None
+    as_of: dt.date | None = None
+    waiting: int | None = None
+    claims: list[Claim] | None = None
+
+
+class Citation(Sent):
+    """Characters ``[start, end)`` of the text rest on passage ``passage``."""
+
+    start: int
+    end: int
+    passage: int
+    document: str
+    reference: str
+    page: int | None
+
+
+class Asked(Vauban):
+    """The JSON of ``vauban ask --json``: the ``vauban`` object, the text and its citations."""
+
+    text: str
+    citations: list[Citation]
+
+
+# --- chat completions ----------------------------------------------------------------------------------
+
+
+class TextPart(Tolerant):
+    """A part of a message; only ``type: text`` is understood."""
+
+    type: str
+    text: Text | None = None
+
+
+class ChatMessage(Tolerant):
+    """One message. ``system`` and ``developer`` messages are ignored: clients never change the rules."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: Text | list[TextPart] | None = None
+
+
+class StreamOptions(Tolerant):
+    include_usage: bool = False
+
+
+class Options(Received):
+    """What a question may say beyond OpenAI's fields.
+
+    ``corpora`` narrows the assistant's own; ``as_of`` is the day on which the rules must be in force (default:
+    today in Paris); ``language`` is that of the answer (default: the question's); ``search_results`` adds the
+    passages in Albert's shape.
+    """
+
+    corpora: list[Name] | None = Field(None, min_length=1, max_length=50)
+    as_of: Day | None = None
+    language: Literal["fr", "en"] | None = None
+    search_results: bool = False
+
+
+class ChatRequest(Tolerant):
+    """A chat completion request. The last user message is the question, those before it the history."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "model": "vauban",
+                    "messages": [{"role": "user", "content": "Combien de jours de congés annuels ai-je ?"}],
+                    "vauban": {"corpora": ["rh"], "as_of": "2026-01-15", "language": "fr"},
+                }
+            ]
+        }
+    )
+
+    model: Name
+    messages: list[ChatMessage] = Field(min_length=1, max_length=1_000)
+    stream: bool | None = False
+    stream_options: StreamOptions | None = None
+    temperature: float | None = Field(None, ge=0, le=2, allow_inf_nan=False)
+    max_tokens: int | None = Field(None, ge=1, le=100_000)
+    max_completion_tokens: int | None = Field(None, ge=1, le=100_000)
+    seed: int | None = Field(None, ge=-(2**63), lt=2**63)
+    stop: Text | list[Text] | None = None
+    n: int | None = Field(None, ge=1)
+    user: str | None = Field(None, max_length=512)
+    metadata: dict[str, Any] | None = None
+    vauban: Options | None = None
+
+
+class UrlCitation(Sent):
+    start_index: int
+    end_index: int
+    title: str
+    url: str
+
+
+class Annotation(Sent):
+    """OpenAI's citation: characters ``[start_index, end_index)`` of the content, and where their source is."""
+
+    type: Literal["url_citation"] = "url_citation"
+    url_citation: UrlCitation
+
+
+class ChatAnswer(Sent):
+    role: Literal["assistant"] = "assistant"
+    content: str
+    refusal: None = None
+    annotations: list[Annotation]
+
+
+class Choice(Sent):
+    index: int = 0
+    message: ChatAnswer
+    logprobs: None = None
+    finish_reason: Literal["stop"] = "stop"
+
+
+class Usage(Sent):
+    """Tokens of the writing model; zero when it did not write."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class AlbertChunk(Sent):
+    object: Literal["chunk"] = "chunk"
+    id: str
+    metadata: dict[str, str | int | None]
+    content: str
+
+
+class SearchResult(Sent):
+    """A passage in the shape of the Albert API."""
+
+    method: Literal["hybrid"] = "hybrid"
+    score: float
+    chunk: AlbertChunk
+
+
+class Completion(Sent):
+    """A finished answer, in OpenAI's shape, with ``vauban`` and on request ``search_results``."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "chatcmpl-6f1c0d5a9b3e4f7a8c2d1e0f5a6b7c8d",
+                    "object": "chat.completion",
+                    "created": 1767225600,
+                    "model": "vauban",
+                    "choices": [
+                        {
+                            "index": 0,
+                            "message": {
+                                "role": "assistant",
+                                "content": "Le congé annuel est de 25 jours ouvrés. [1]",
+                                "refusal": None,
+                                "annotations": [
+                                    {
+                                        "type": "url_citation",
+                                        "url_citation": {
+                                            "start_index": 0,
+                                            "end_index": 43,
+                                            "title": "Règlement des congés, Article 4",
+                                            "url": "http://127.0.0.1:8080/v1/corpora/rh/documents/conges?snapshot=3",
+                                        },
+                                    }
+                                ],
+                            },
+                            "logprobs": None,
+                            "finish_reason": "stop",
+                        }
+                    ],
+                    "usage": {"prompt_tokens": 812, "completion_tokens": 24, "total_tokens": 836},
+                    "vauban": {
+                        "status": "answered",
+                        "claims": [
+                            {
+                                "start": 0,
+                                "end": 43,
+                                "text": "Le congé annuel est de 25 jours ouvrés.",
+                                "verdict": "supported",
+                                "reason": None,
+                                "passages": [1],
+                                "spans": [{"passage": 1, "start": 0, "end": 50}],
+                            }
+                        ],
+                        "passages": [
+                            {
+                                "n": 1,
+                                "id": "0b0e7c1e-6f1f-5b0e-9a43-5f6a2c1d7e88",
+                                "corpus": "rh",
+                                "document": "conges",
+                                "title": "Règlement des congés",
+                                "reference": "Article 4",
+                                "path": ["Titre II. Congés annuels"],
+                                "page": 3,
+                                "page_end": 3,
+                                "valid_from": "2024-01-01",
+                                "valid_to": None,
+                                "text": "La durée du congé annuel est de 25 jours ouvrés.",
+                                "score": 0.93,
+                                "shown": True,
+                                "url": "/v1/corpora/rh/documents/conges?snapshot=3",
+                            }
+                        ],
+                        "dropped": [],
+                        "snapshots": {"rh": 3},
+                        "as_of": "2026-01-15",
+                        "question": "Combien de jours de congés annuels ai-je ?",
+                        "model": "smollm2:sha256-9d1c",
+                        "prompt": "1f2e3d4c-5b6a7988-90a1b2c3",
+                        "timings": {"search": 0.02, "generation": 4.1, "total": 4.2},
+                        "contact": "drh@exemple.test",
+                    },
+                }
+            ]
+        }
+    )
+
+    id: str
+    object: Literal["chat.completion"] = "chat.completion"
+    created: int
+    model: str
+    choices: list[Choice]
+    usage: Usage
+    vauban: Vauban
+    search_results: list[SearchResult] | None = None
+
+
+class Delta(Sent):
+    role: Literal["assistant"] | None = None
+    content: str | None = None
+    annotations: list[Annotation] | None = None
+
+
+class ChunkChoice(Sent):
+    index: int = 0
+    delta: Delta
+    finish_reason: Literal["stop"] | None = None
+
+
+class Chunk(Sent):
+    """One event of a streamed answer; a field that is not set is not sent.
+
+    The order: role with the passages, places in the queue, the text by verified sentences, annotations with
+    the verdicts, ``finish_reason`` with the whole ``vauban`` object, usage on request, then ``[DONE]``.
+    """
+
+    id: str
+    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
+    created: int
+    model: str
+    choices: list[ChunkChoice]
+    usage: Usage | None = None
+    vauban: Vauban | VaubanDelta | None = None
+    search_results: list[SearchResult] | None = None
+
+
+# --- models, search, embeddings, rerank ----------------------------------------------------------------
+
+
+class Model(Sent):
+    """An assistant: a named set of corpora. ``vauban`` is all that the caller may see."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: str = "vauban"
+    title: str
+    corpora: list[str]
+
+
+class Models(Sent):
+    object: Literal["list"] = "list"
+    data: list[Model]
+
+
+class SearchRequest(Received):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"question": "plafond des frais de repas", "corpora": ["finances"], "limit": 5}]
+        }
+    )
+
+    question: Text
+    corpora: list[Name] | None = Field(None, min_length=1, max_length=50)
+    limit: int = Field(10, ge=1, le=MOST_HITS)
+    as_of: Day | None = None
+
+
+class Hit(Sent):
+    """One result: first the keys of ``vauban search --json``, then what leads back to the source."""
+
+    rank: int
+    score: float
+    corpus: str
+    document: str
+    title: str
+    reference: str
+    page: int | None
+    text: str
+    id: str
+    path: list[str]
+    page_end: int | None
+    valid_from: dt.date | None
+    valid_to: dt.date | None
+    url: str
+
+
+class SearchResponse(Sent):
+    hits: list[Hit]
+    as_of: dt.date | None
+    snapshots: dict[str, int]
+
+
+class EmbeddingsRequest(Tolerant):
+    """Texts to embed. ``input_type`` says which side of a search they are on: models may treat them apart."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"model": "vauban", "input": ["congé annuel"], "encoding_format": "float"}]}
+    )
+
+    model: Name
+    input: Text | list[Text]
+    encoding_format: Literal["float", "base64"] | None = None
+    dimensions: int | None = Field(None, ge=1)
+    input_type: Literal["query", "passage"] = "passage"
+    user: str | None = Field(None, max_length=512)
+
+
+class Embedding(Sent):
+    """``embedding`` is a list of floats, or on request their little-endian float32 bytes in base64."""
+
+    object: Literal["embedding"] = "embedding"
+    index: int
+    embedding: list[float] | str
+
+
+class EmbeddingsUsage(Sent):
+    """Encoders are not metered: always zero."""
+
+    prompt_tokens: int = 0
+    total_tokens: int = 0
+
+
+class Embeddings(Sent):
+    object: Literal["list"] = "list"
+    data: list[Embedding]
+    model: str
+    usage: EmbeddingsUsage = EmbeddingsUsage()
+
+
+class RerankRequest(Received):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"query": "congé annuel", "documents": ["Le congé est de 25 jours.", "Énergie"], "top_n": 1}]
+        }
+    )
+
+    query: Text
+    documents: list[Text] = Field(min_length=1, max_length=MOST_TEXTS)
+    model: Name | None = None
+    top_n: int | None = Field(None, ge=1)
+    return_documents: bool = False
+
+
+class RerankedText(Sent):
+    text: str
+
+
+class Reranked(Sent):
+    index: int
+    relevance_score: float
+    document: RerankedText | None = None
+
+
+class RerankResponse(Sent):
+    model: str
+    results: list[Reranked]
+
+
+# --- corpora and documents -----------------------------------------------------------------------------
+
+
+class Corpus(Sent):
+    """A corpus that the caller may search; ``snapshot`` is the published one, null before the first."""
+
+    name: str
+    title: str
+    language: str
+    contact: str
+    norm_rank: types.NormRank | None
+    snapshot: int | None
+
+
+class Corpora(Sent):
+    data: list[Corpus]
+
+
+class Document(Sent):
+    """One document at ``snapshot``. ``state`` is ``current``, or ``stale`` when its file's last version failed."""
+
+    id: str
+    corpus: str
+    title: str
+    language: str
+    source: str
+    sha256: str
+    media_type: str
+    norm_rank: types.NormRank | None
+    valid_from: dt.date | None
+    valid_to: dt.date | None
+    pages: int | None
+    state: str
+    snapshot: int
+    url: str
+    file: str
+
+
+class Documents(Sent):
+    """One page of the documents; ``next`` is the offset of the following page, null on the last one."""
+
+    data: list[Document]
+    total: int
+    next: int | None
+
+
+class Part(Sent):
+    """A chunk of an article: what is searched and cited, with its place in the document's text."""
+
+    id: str
+    text: str
+    start: int
+    end: int
+    page: int | None
+    page_end: int | None
+
+
+class Article(Sent):
+    """A section of the outline, whole, in one or more parts."""
+
+    reference: str
+    path: list[str]
+    valid_from: dt.date | None
+    valid_to: dt.date | None
+    parts: list[Part]
+
+
+class DocumentDetail(Document):
+    articles: list[Article]
+
+
+# --- feedback and ingestion ----------------------------------------------------------------------------
+
+
+class FeedbackRequest(Received):
+    """What a reader thought of an answer, by the ``id`` of its completion."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "answer": "chatcmpl-6f1c0d5a9b3e4f7a8c2d1e0f5a6b7c8d",
+                    "thumb": "down",
+                    "reason": "outdated",
+                    "comment": "Le plafond a changé en janvier.",
+                }
+            ]
+        }
+    )
+
+    answer: str = Field(pattern=r"^chatcmpl-[0-9a-f]{32}$")
+    thumb: Literal["up", "down"]
+    reason: Literal["wrong", "incomplete", "outdated", "source", "unclear", "other"] | None = None
+    comment: Text = Field("", max_length=LONGEST_COMMENT)
+
+
+class FeedbackResponse(Sent):
+    id: str
+
+
+class SyncRequest(Received):
+    """Make the corpus equal to a folder on the server's side."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"path": "/srv/reglements/rh", "dry_run": True}]})
+
+    path: Text = Field(min_length=1, max_length=4_096)
+    dry_run: bool = False
+    confirm_removals: bool = False
+    init: bool = False
+
+
+class RollbackRequest(Received):
+    """``to`` is an earlier snapshot; null is the parent of the published one."""
+
+    to: int | None = Field(None, ge=1)
+
+
+class RollbackResponse(Sent):
+    corpus: str
+    snapshot: int
+
+
+class Rejected(Sent):
+    path: str
+    reason: str
+    detail: str
+
+
+class Run(Sent):
+    """One ingestion. ``counts`` has the keys of ``ingest sync --json`` that are numbers, as far as it has come."""
+
+    id: str
+    corpus: str
+    state: str
+    snapshot: int | None
+    counts: dict[str, float]
+    rejected: list[Rejected]
+    started: dt.datetime | None
+    ended: dt.datetime | None
+
+
+# --- errors and probes ---------------------------------------------------------------------------------
+
+
+class ProblemError(Sent):
+    """The same refusal as OpenAI's clients read it; ``param`` is the field at fault."""
+
+    message: str
+    type: str
+    code: str
+    param: str | None = None
+
+
+class Problem(Sent):
+    """An RFC 9457 problem document. ``code`` is stable for programs; ``title`` and ``detail`` are for people."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": "urn:vauban:problem:unknown_corpus",
+                    "title": "Introuvable",
+                    "status": 404,
+                    "detail": "il n'y a pas de corpus « rhh » ; vous pouvez interroger : rh",
+                    "code": "unknown_corpus",
+                    "instance": "urn:vauban:request:5f0c7d0e9c4b4f6b8d1e2a3b4c5d6e7f",
+                    "error": {
+                        "message": "il n'y a pas de corpus « rhh » ; vous pouvez interroger : rh",
+                        "type": "not_found_error",
+                        "code": "unknown_corpus",
+                        "param": None,
+                    },
+                }
+            ]
+        }
+    )
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    instance: str
+    error: ProblemError
+
+
+class Health(Sent):
+    status: Literal["ok"] = "ok"
+
+
+class Readiness(Sent):
+    """``ready`` when questions can be answered; ``parts`` says ``ok``, ``absent`` or ``failed`` of each."""
+
+    ready: bool
+    parts: dict[str, Literal["ok", "absent", "failed"]]
+
+
+class Version(Sent):
+    name: str = "vauban"
+    version: str
+
+
+# --- from our types to the wire ------------------------------------------------------------------------
+
+
+def document_slug(document: str) -> str:
+    """A document's id as one segment of a URL, before percent-encoding; :func:`document_id` reads it back."""
+    return document.replace("~", "~7E").replace("/", "~2F")
+
+
+def document_id(slug: str) -> str:
+    """The id that :func:`document_slug` made a slug of."""
+    return slug.replace("~2F", "/").replace("~7E", "~")
+
+
+def document_url(corpus: str, document: str, snapshot: int | None = None, rest: str = "") -> str:
+    """The path of a document, of its ``/file`` or of a page image, at a snapshot when one is given."""
+    quoted = urllib.parse.quote(document_slug(document), safe="")
+    query = "" if snapshot is None else f"?snapshot={snapshot}"
+    return f"/v1/corpora/{urllib.parse.quote(corpus, safe='')}/documents/{quoted}{rest}{query}"
+
+
+def passage(found: types.Passage, snapshot: int | None = None) -> Passage:
+    """A passage on the wire; its ``url`` stays valid when the corpus moves on, because it names the snapshot."""
+    chunk = found.chunk
+    return Passage(
+        n=found.n,
+        id=chunk.id,
+        corpus=chunk.corpus,
+        document=chunk.document,
+        title=chunk.title,
+        reference=chunk.reference,
+        path=list(chunk.path),
+        page=chunk.page,
+        page_end=chunk.page_end,
+        valid_from=chunk.validity.start,
+        valid_to=chunk.validity.end,
+        text=chunk.text,
+        score=found.score,
+        shown=found.shown,
+        url=document_url(chunk.corpus, chunk.document, snapshot),
+    )
+
+
+def passages(found: Iterable[types.Passage], snapshots: dict[str, int]) -> list[Passage]:
+    return [passage(one, snapshots.get(one.chunk.corpus)) for one in found]
+
+
+def claim(placed: types.PlacedClaim) -> Claim:
+    """A claim on the wire: one that is not shown keeps its verdict and loses its words."""
+    judged = placed.claim
+    shown = placed.start is not None
+    return Claim(
+        start=placed.start,
+        end=placed.end,
+        text=judged.text if shown else None,
+        verdict=judged.verdict,
+        reason=judged.reason,
+        passages=list(judged.cited),
+        spans=[Span(passage=span.passage, start=span.start, end=span.end) for span in judged.spans],
+    )
+
+
+def vauban_object(answer: types.Answer) -> Vauban:
+    """The ``vauban`` object of an answer."""
+    return Vauban(
+        status=answer.status,
+        claims=[claim(placed) for placed in answer.claims],
+        passages=passages(answer.passages, dict(answer.snapshots)),
+        dropped=[Dropped(passage=drop.passage, reason=drop.reason) for drop in answer.dropped],
+        snapshots=dict(answer.snapshots),
+        as_of=answer.as_of,
+        question=answer.question,
+        model=answer.model,
+        prompt=answer.prompt,
+        timings=dict(answer.timings),
+        contact=answer.contact,
+    )
+
+
+def asked(answer: types.Answer) -> Asked:
+    """What ``vauban ask --json`` prints."""
+    by_number = {found.n: found.chunk for found in answer.passages}
+    return Asked(
+        **dict(vauban_object(answer)),
+        text=answer.text,
+        citations=[
+            Citation(
+                start=cited.start,
+                end=cited.end,
+                passage=cited.passage,
+                document=by_number[cited.passage].document,
+                reference=by_number[cited.passage].reference,
+                page=by_number[cited.passage].page,
+            )
+            for cited in answer.citations
+        ],
+    )
+
+
+def url_citations(answer: types.Answer, base: str = "") -> list[Annotation]:
+    """The citations of an answer in OpenAI's shape; ``base`` is put before each URL."""
+    by_number = {found.n: found for found in passages(answer.passages, dict(answer.snapshots))}
+    return [
+        Annotation(
+            url_citation=UrlCitation(
+                start_index=cited.start,
+                end_index=cited.end,
+                title=", ".join(filter(None, (by_number[cited.passage].title, by_number[cited.passage].reference))),
+                url=base + by_number[cited.passage].url,
+            )
+        )
+        for cited in answer.citations
+    ]
+
+
+def search_results(answer: types.Answer) -> list[SearchResult]:
+    """The passages of an answer in Albert's shape, best first."""
+    best = sorted(passages(answer.passages, dict(answer.snapshots)), key=lambda found: (-found.score, found.n))
+    return [
+        SearchResult(
+            score=found.score,
+            chunk=AlbertChunk(
+                id=found.id,
+                content=found.text,
+                metadata={
+                    "document_id": found.document,
+                    "document_name": found.title,
+                    "collection": found.corpus,
+                    "reference": found.reference,
+                    "page": found.page,
+                    "source_url": found.url,
+                },
+            ),
+        )
+        for found in best
+    ]
+
+
+def usage(answer: types.Answer) -> Usage:
+    return Usage(
+        prompt_tokens=answer.prompt_tokens,
+        completion_tokens=answer.completion_tokens,
+        total_tokens=answer.prompt_tokens + answer.completion_tokens,
+    )
+
+
+def hits(found: Sequence[types.Hit], snapshots: dict[str, int]) -> list[Hit]:
+    """Hits as ``/v1/search`` and ``vauban search --json`` give them, ranks counting from 1."""
+    return [
+        Hit(
+            rank=rank,
+            score=hit.score,
+            corpus=hit.chunk.corpus,
+            document=hit.chunk.document,
+            title=hit.chunk.title,
+            reference=hit.chunk.reference,
+            page=hit.chunk.page,
+            text=hit.chunk.text,
+            id=hit.chunk.id,
+            path=list(hit.chunk.path),
+            page_end=hit.chunk.page_end,
+            valid_from=hit.chunk.validity.start,
+            valid_to=hit.chunk.validity.end,
+            url=document_url(hit.chunk.corpus, hit.chunk.document, snapshots.get(hit.chunk.corpus)),
+        )
+        for rank, hit in enumerate(found, start=1)
+    ]
