@@ -8,6 +8,7 @@ imported in one adapter each and nowhere else; their objects never cross these l
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from rag.types import (
@@ -17,9 +18,11 @@ from rag.types import (
     Message,
     Point,
     Query,
+    RunStatus,
     Sampling,
     Scope,
     Stored,
+    SyncOptions,
     Vector,
 )
 
@@ -168,3 +171,31 @@ class Generator(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+class Inbox(Protocol):
+    """Takes in folders while the service runs, one at a time, first come first served; safe from many threads."""
+
+    def submit(self, corpus: str, folder: Path, options: SyncOptions) -> str:
+        """Queue a sync of ``folder``; the id of its run.
+
+        Raises:
+            BadRequest: the folder does not stand below one of the sources that the server accepts.
+        """
+        ...
+
+    def status(self, run: str) -> RunStatus:
+        """How a run stands; runs of earlier starts of the service are known too.
+
+        Raises:
+            NotFound: there is no such run.
+        """
+        ...
+
+    def cancel(self, run: str) -> None:
+        """Ask a run to stop; what was published stays. A run that is over is left as it is.
+
+        Raises:
+            NotFound: there is no such run.
+        """
+        ...

@@ -170,7 +170,7 @@ class Chunk:
     def breadcrumb(self) -> str:
         """Where the chunk stands, for people and for the embedder: title, path and own reference."""
         parts = [self.title, *self.path]
-        if self.reference and self.reference not in parts:
+        if self.reference and not any(part.startswith(self.reference) for part in parts):
             parts.append(self.reference)
         return " > ".join(part for part in parts if part)
 
@@ -504,3 +504,62 @@ class Sampling:
     temperature: float = 0.0
     seed: int = 0
     stop: tuple[str, ...] = ()
+
+
+# --- ingestion, as others see it -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A file that was not taken in: its path in the folder, a reason of the closed list, and what happened."""
+
+    path: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class SyncOptions:
+    """How a folder is taken in. ``automatic`` is a sync that no person asked for: a rollback puts these on hold."""
+
+    dry_run: bool = False
+    init: bool = False
+    confirm_removals: bool = False
+    automatic: bool = False
+
+
+class RunState(StrEnum):
+    """Where an ingestion stands; the last three are final."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """One ingestion. ``counts`` has the numbers of ``ingest sync --json``; ``snapshot`` is what is published after it.
+
+    ``stage``, ``done`` and ``total`` say how far a running one has come; ``error`` is the code and ``detail`` the
+    sentence of the error that ended a failed one.
+    """
+
+    id: str
+    corpus: str
+    state: RunState
+    snapshot: int | None = None
+    counts: Mapping[str, float] = field(default_factory=dict)
+    rejected: tuple[Rejected, ...] = ()
+    started: dt.datetime | None = None
+    ended: dt.datetime | None = None
+    stage: str = ""
+    done: int = 0
+    total: int = 0
+    error: str | None = None
+    detail: str = ""
+
+    @property
+    def final(self) -> bool:
+        return self.state in {RunState.DONE, RunState.FAILED, RunState.CANCELLED}
