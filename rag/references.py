@@ -1,0 +1,425 @@
+"""Legal references and dates in text, French and English, read by plain code; pure.
+
+A reference is normalised to a *key*, so that "art. L. 3141-3", "l'article L.3141-3" and "l3141-3" are one:
+
+===========================  ==============================================================================
+``l3141-3``, ``r123-4bis``    an article of a code; the asterisk of ``R*123-4`` is dropped, as readers drop it
+``article:4``                 an article (or numbered point) that only its own text tells apart from others
+``section:3``, ``annexe:2``   a section, an annex; Roman numbers become Arabic
+``decret:2012-1246``          a text by its kind and number; ``2012-1246`` where it is called but a "texte"
+``arrete:2021-03-03``         a text by its kind and date, where it has no number
+``decret:2012-1246#4``        an article of a text; ``...#section:3`` and ``...#annexe:2`` likewise
+===========================  ==============================================================================
+
+*Exact* keys are specific enough to be searched alone: articles of codes, and articles of a text that is named. A
+bare "article 4" is *weak*: nearly every regulation has one, so it lifts hits that were found by their words and
+never brings in hits of its own.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from rag.types import SectionKind
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Characters ``[start, end)`` of a text name ``key``; ``label`` is those characters.
+
+    In a list ("articles 4 et 5") each number is a reference of its own; the first one's span holds the word.
+    """
+
+    key: str
+    label: str
+    start: int
+    end: int
+
+    @property
+    def exact(self) -> bool:
+        """Whether the key alone tells which article is meant."""
+        return "#" in self.key or _CODE_KEY.fullmatch(self.key) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """Characters ``[start, end)`` of a text name the days ``[first, last)``: a date, a month or a year."""
+
+    first: dt.date
+    last: dt.date
+    start: int
+    end: int
+
+
+# --- the grammar -----------------------------------------------------------------------------------------
+
+_ORDINAL: Final = r"(?:bis|ter|quater|quinquies|sexies|septies|octies|nonies|decies|undecies|duodecies)"
+_SUFFIX: Final = rf"(?:[ \u00a0]?{_ORDINAL}\b(?:[ \u00a0](?-i:[A-Z]{{1,2}})\b)?)?"
+_CODE_NUMBER: Final = (
+    rf"(?:L\.?[ \u00a0]?O|[LRDA])[ \u00a0]?\.?[ \u00a0]?\*?[ \u00a0]?\.?[ \u00a0]?\d+(?:[-‑–.]\d+)*{_SUFFIX}(?!\w)"
+)
+_PLAIN_NUMBER: Final = (
+    rf"(?:premier\b|première\b|unique\b|1[ \u00a0]?(?:er|ère|re)\b|\d+(?:[-‑.]\d+)*{_SUFFIX}(?![\w°%])"
+    r"|(?-i:[IVX]+)\b(?![.’']))"
+)
+_NUMBER: Final = re.compile(rf"(?P<code>{_CODE_NUMBER})|(?P<plain>{_PLAIN_NUMBER})", re.IGNORECASE)
+_ANNEX_NUMBER: Final = re.compile(r"\d+(?:[-.]\d+)*(?![\w°])|(?-i:[IVX]+|[A-H])\b(?![.’'])", re.IGNORECASE)
+_HEAD: Final = re.compile(
+    r"(?<![\w-])(?:"
+    r"(?P<article>articles?|arts?\.|points?|clauses?|rules?)"
+    r"|(?P<section>sections?|chapitres?|chapters?)"
+    r"|(?P<annexe>annexes?|annex|appendix|appendices|schedules?)"
+    r"|(?P<paragraph>§{1,2}|paragraphes?|paragraphs?)"
+    r")[ \u00a0]*(?:n°|nº|no\.)?[ \u00a0]*",
+    re.IGNORECASE,
+)
+_BARE_CODE: Final = re.compile(
+    rf"(?<![\w'’.-])(?:(?-i:L\.?O|[LRDA])[ \u00a0]?\.[ \u00a0]?\*?[ \u00a0]?\d+(?:-\d+)*{_SUFFIX}"
+    rf"|(?-i:LO|[LRD])[ \u00a0]?\*?[ \u00a0]?\d+(?:-\d+)+{_SUFFIX}"
+    rf"|[lrd]\*?\d+(?:-\d+)+{_SUFFIX})(?![\w-])",
+    re.IGNORECASE,
+)
+_JOIN: Final = re.compile(
+    r"[ \u00a0]*(?:,|;|\bet\b|\bou\b|\band\b|\bor\b|&)[ \u00a0]*(?:(?:de |à )?l['’]article |et )?",
+    re.IGNORECASE,
+)
+_RANGE: Final = re.compile(r"[ \u00a0]*(?:à|to|–|—)[ \u00a0]*", re.IGNORECASE)
+_BEFORE: Final = re.compile(
+    r"(?:\b(?-i:[IVX]+)(?:[ \u00a0]bis)?|\b\d+°|\b[a-z]\)|\balinéas? \d+"
+    r"|\b(?:premier|deuxième|second|troisième|quatrième|dernier) alinéa"
+    r"|\b(?:first|second|third) paragraph)[ \u00a0](?:de l['’]|du |des |of )$",
+    re.IGNORECASE,
+)
+
+_KINDS: Final = {
+    "decret": "decret",
+    "decree": "decret",
+    "decision": "decision",
+    "arrete": "arrete",
+    "order": "arrete",
+    "ordonnance": "ordonnance",
+    "ordinance": "ordonnance",
+    "loi": "loi",
+    "loi organique": "loi",
+    "act": "loi",
+    "law": "loi",
+    "circulaire": "circulaire",
+    "circular": "circulaire",
+    "instruction": "instruction",
+    "note": "note",
+    "note de service": "note",
+    "service note": "note",
+    "memo": "note",
+    "deliberation": "deliberation",
+    "reglement": "reglement",
+    "regulation": "reglement",
+    "directive": "directive",
+    "avenant": "avenant",
+    "protocole": "protocole",
+    "protocol": "protocole",
+    "accord": "accord",
+    "texte": "",
+    "text": "",
+}
+_KIND_WORDS: Final = (
+    r"décret|decree|décision|decision|arrêté|arrete|order|ordonnance|ordinance|loi(?: organique)?|act|law|circulaire"
+    r"|circular|instruction|note(?: de service)?|service note|memo|délibération|règlement|regulation|directive|avenant"
+    r"|protocole|protocol|accord|texte|text"
+)
+_MONTHS: Final = {
+    name: number
+    for number, names in enumerate(
+        (
+            "janvier january jan",
+            "fevrier february feb",
+            "mars march mar",
+            "avril april apr",
+            "mai may",
+            "juin june jun",
+            "juillet july jul",
+            "aout august aug",
+            "septembre september sep sept",
+            "octobre october oct",
+            "novembre november nov",
+            "decembre december dec",
+        ),
+        start=1,
+    )
+    for name in names.split()
+}
+_MONTH: Final = (
+    r"(?:janvier|février|fevrier|mars|avril|mai|juin|juillet|août|aout|septembre|octobre|novembre|décembre|decembre"
+    r"|january|february|march|april|may|june|july|august|september|october|november|december)"
+)
+_DAY_MONTH_YEAR: Final = (
+    rf"(?P<d1>\d{{1,2}})(?:er|st|nd|rd|th)?[ \u00a0](?:of )?(?P<m1>{_MONTH}),?[ \u00a0](?P<y1>\d{{4}})"
+)
+_DATE: Final = re.compile(
+    rf"(?<![\w/-])(?:{_DAY_MONTH_YEAR}"
+    rf"|(?P<m2>{_MONTH})[ \u00a0](?P<d2>\d{{1,2}})(?:st|nd|rd|th)?,?[ \u00a0](?P<y2>\d{{4}})"
+    r"|(?P<y3>\d{4})-(?P<n3>\d{2})-(?P<d3>\d{2})"
+    r"|(?P<d4>\d{1,2})[/.](?P<n4>\d{1,2})[/.](?P<y4>\d{4})"
+    rf"|(?P<m5>{_MONTH})[ \u00a0](?P<y5>\d{{4}})"
+    r"|(?P<y6>(?:19|20)\d{2})(?![ \u00a0]?(?:€|euros?\b|%|jours?\b|heures?\b|agents?\b|m²|km\b|kWh\b))"
+    r")(?![\w/-]|[.,]\d)",
+    re.IGNORECASE,
+)
+_TEXT: Final = re.compile(
+    rf"(?<![\w-])(?P<kind>{_KIND_WORDS})"
+    r"(?:[ \u00a0](?:interne|conjointe?|générale?|(?-i:[A-Z]{2,}(?:[-/][A-Z]+)*)|\((?:UE|EU|CE)\)))*"
+    r"(?:[ \u00a0](?:n[°ºo]s?|n\.[ \u00a0]?o|no\.|numéro|number)[ \u00a0]?\.?[ \u00a0]?"
+    r"(?P<numbered>(?=[\w/.-]*\d)[\w]+(?:[-‑/.]\w+)*)"
+    r"|[ \u00a0](?P<plain>(?:19|20)?\d{2}[-‑/]\d{1,5}(?:-\d+)?)(?![\w-])"
+    rf"|[ \u00a0](?:du|of|dated)[ \u00a0]"
+    rf"(?P<dated>\d{{1,2}}(?:er|st|nd|rd|th)?[ \u00a0]{_MONTH},?[ \u00a0]\d{{4}}))",
+    re.IGNORECASE,
+)
+_OF_TEXT: Final = re.compile(
+    r"[ \u00a0]*,?[ \u00a0]*(?:(?:de la|de l['’]|du|de|of the|of|in the|in|dans la|dans le)[ \u00a0]?)(?:même )?$",
+    re.IGNORECASE,
+)
+_TEXT_THEN: Final = re.compile(
+    r"[ \u00a0]*(?:du \d{1,2}(?:er)? \w+ \d{4})?[ \u00a0]*[,:;(–-]?[ \u00a0]*"
+    r"(?:(?:à |dans |en |in )?(?:son |sa |l['’]|its )?)$",
+    re.IGNORECASE,
+)
+_CODE_KEY: Final = re.compile(r"(?:lo|[lrda])\d[\w.-]*")
+_DATED_KEY: Final = re.compile(r"\w+:\d{4}-\d{2}-\d{2}")
+_RANGE_MOST: Final = 30
+"""A range of articles longer than this names its two ends only: nobody asks for eighty articles one by one."""
+
+
+_Item = tuple[str, int, int]
+"""The key of one number in a run, and its span."""
+
+# --- reading ---------------------------------------------------------------------------------------------
+
+
+def references(text: str) -> list[Reference]:
+    """Every legal reference in ``text``, in order; spans do not overlap, but two may share one (a range)."""
+    texts = list(_texts(text))
+    found: list[Reference] = []
+    taken: list[tuple[int, int]] = []
+    for start, end, items in _articles(text):
+        owner = _owner(text, start, end, texts)
+        stop = max(end, owner.end) if owner else end
+        first = min(start, owner.start) if owner else start
+        for position, (key, item_start, item_end) in enumerate(items):
+            lower = first if position == 0 else item_start
+            upper = stop if position == len(items) - 1 else item_end
+            full = f"{owner.key}#{key.removeprefix('article:')}" if owner and not _CODE_KEY.fullmatch(key) else key
+            found.append(Reference(full, text[lower:upper], lower, upper))
+        taken.append((first, stop))
+    found += [named for named in texts if not any(low <= named.start < high for low, high in taken)]
+    return sorted(found, key=lambda reference: (reference.start, reference.end, reference.key))
+
+
+def mentions(text: str) -> tuple[str, ...]:
+    """The keys of all references in ``text``, each once, in order; for :attr:`~rag.types.Chunk.mentions`.
+
+    Weak keys (``article:5``) mean the text that they stand in.
+    """
+    return tuple(dict.fromkeys(reference.key for reference in references(text)))
+
+
+def asked(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The exact keys and the weak keys of a question: the first are searched, the second lift what is found."""
+    exact: list[str] = []
+    weak: list[str] = []
+    for reference in references(text):
+        owner, mark, local = reference.key.rpartition("#")
+        if _CODE_KEY.fullmatch(local):
+            exact.append(reference.key)
+        elif mark or ":" in local:
+            weak.extend(_kin(local))
+            exact += [f"{owner}#{kin.removeprefix('article:')}" for kin in _kin(local) if mark]
+    return tuple(dict.fromkeys(exact)), tuple(dict.fromkeys(weak))
+
+
+def article_keys(number: str, document_title: str, kind: SectionKind = SectionKind.ARTICLE) -> tuple[str, ...]:
+    """The keys that an article, annex or section of a document answers to; for ``Chunk.own_references``.
+
+    ``number`` is what its heading numbers it with (``L. 3141-3``, ``1er``, ``Annexe 2``, ``2.1``); a number that
+    says nothing gives no keys. The document's own number or date in its title makes the exact keys.
+    """
+    local = _local_key(number, kind)
+    if local is None:
+        return ()
+    if _CODE_KEY.fullmatch(local):
+        return (local,)
+    keys = [local]
+    # A title's first text is itself; those after it are what it changes or applies.
+    itself = next(_texts(document_title), None)
+    if itself is not None:
+        item = local.removeprefix("article:")
+        keys.append(f"{itself.key}#{item}")
+        if not _DATED_KEY.fullmatch(itself.key):
+            keys.append(f"{itself.key.partition(':')[2]}#{item}")
+    return tuple(keys)
+
+
+def periods(text: str) -> list[Period]:
+    """Every date, month with its year, and year in ``text``, in order; ``3/4/2024`` is the third of April."""
+    found = []
+    for match in _DATE.finditer(text):
+        period = _period(match)
+        if period is not None:
+            found.append(Period(period[0], period[1], match.start(), match.end()))
+    return found
+
+
+def _texts(text: str) -> Iterator[Reference]:
+    for match in _TEXT.finditer(text):
+        kind = _KINDS[" ".join(_folded(match["kind"]).split())]
+        number = match["numbered"] or match["plain"]
+        if number:
+            normal = re.sub(r"[‐‑/]", "-", _folded(number)).strip(".-")
+            key = f"{kind}:{normal}" if kind else normal
+        else:
+            day = next(iter(periods(match["dated"])), None)
+            if day is None:
+                continue
+            key = f"{kind}:{day.first.isoformat()}"
+        yield Reference(key, match.group(), match.start(), match.end())
+
+
+def _articles(text: str) -> Iterator[tuple[int, int, list[_Item]]]:
+    """Runs of numbers behind one word ("articles 4 et 5"), and code articles without it: (start, end, items)."""
+    position = 0
+    head, bare = _HEAD.search(text), _BARE_CODE.search(text)
+    while head is not None or bare is not None:
+        if head is not None and (bare is None or head.start() <= bare.start()):
+            items = _run(text, head)
+            position = items[-1][2] if items else head.end()
+        else:
+            assert bare is not None
+            items = [(_code_key(bare.group()), bare.start(), bare.end())]
+            position = bare.end()
+        if head is not None and head.start() < position:
+            head = _HEAD.search(text, position)
+        if bare is not None and bare.start() < position:
+            bare = _BARE_CODE.search(text, position)
+        if items:
+            start = items[0][1]
+            before = _BEFORE.search(text[max(0, start - 40) : start])
+            yield (start - len(before.group()) if before else start), position, items
+
+
+def _run(text: str, head: re.Match[str]) -> list[_Item]:
+    """The numbers that follow a word such as "articles"; a singular word takes one, or several of a code."""
+    kind = "article" if head["paragraph"] else next(name for name, value in head.groupdict().items() if value)
+    plural = head.group().rstrip().rstrip(".").endswith(("s", "§§", "appendices"))
+    grammar = _ANNEX_NUMBER if kind == "annexe" else _NUMBER
+    number = grammar.match(text, head.end())
+    items: list[_Item] = []
+    start, last = head.start(), ""
+    while number is not None:
+        is_code = kind != "annexe" and bool(number["code"])
+        key = _code_key(number.group()) if is_code else f"{kind}:{_plain_number(number.group())}"
+        items += [(between, start, number.end()) for between in _between(last, key)]
+        items.append((key, start, number.end()))
+        joined, ranged = _JOIN.match(text, number.end()), _RANGE.match(text, number.end())
+        join = joined or ranged
+        if join is None or not (plural or is_code):
+            break
+        last = key if ranged and not joined else ""
+        start = join.end()
+        number = grammar.match(text, start)
+    return items
+
+
+def _between(first: str, last: str) -> list[str]:
+    """The keys inside a range of plain numbers, ends excluded; ``first`` is empty where there is no range."""
+    low, high = re.fullmatch(r"(\w+):(\d+)", first), re.fullmatch(r"(\w+):(\d+)", last)
+    if low is None or high is None or not 0 < int(high[2]) - int(low[2]) <= _RANGE_MOST:
+        return []
+    return [f"{low[1]}:{number}" for number in range(int(low[2]) + 1, int(high[2]))]
+
+
+def _owner(text: str, start: int, end: int, texts: list[Reference]) -> Reference | None:
+    """The text that an article at ``[start, end)`` belongs to: "article 4 de la décision X", "arrêté X, article 4"."""
+    for named in texts:
+        if named.start >= end and _OF_TEXT.fullmatch(text[end : named.start]):
+            return named
+        if named.end <= start and _TEXT_THEN.fullmatch(text[named.end : start]):
+            return named
+    return None
+
+
+# --- normal forms ----------------------------------------------------------------------------------------
+
+
+def _local_key(number: str, kind: SectionKind) -> str | None:
+    """The key of a heading's number within its document, or ``None`` where it is no number."""
+    stripped = number.strip().strip(".:-–— ")
+    head = _HEAD.match(stripped)
+    if head is not None:
+        items = _run(stripped, head)
+        return items[0][0] if items else None
+    if kind is SectionKind.ANNEX:
+        found = _ANNEX_NUMBER.fullmatch(stripped)
+        return f"annexe:{_plain_number(stripped)}" if found else None
+    found = _NUMBER.fullmatch(stripped)
+    if found is None:
+        return None
+    if found["code"]:
+        return _code_key(stripped)
+    return f"{'section' if kind is SectionKind.DIVISION else 'article'}:{_plain_number(stripped)}"
+
+
+def _kin(local: str) -> list[str]:
+    """A key inside a text and those that people confuse it with: English texts number sections, others articles."""
+    local = local if ":" in local else f"article:{local}"
+    kind, _, number = local.partition(":")
+    if kind in {"article", "section"}:
+        return [f"article:{number}", f"section:{number}"]
+    return [local] if kind == "annexe" else []
+
+
+def _code_key(number: str) -> str:
+    """``R*123-4 bis`` becomes ``r123-4bis``."""
+    compact = re.sub(r"[^a-z0-9.-]", "", re.sub(r"[‐‑–]", "-", _folded(number)))
+    first_digit = next(position for position, character in enumerate(compact) if character.isdigit())
+    return compact[:first_digit].replace(".", "") + compact[first_digit:]
+
+
+def _plain_number(number: str) -> str:
+    """``1er`` and ``premier`` become ``1``, ``IV`` becomes ``4``, ``4 bis`` becomes ``4bis``."""
+    plain = re.sub(r"[‐‑]", "-", _folded(number))
+    if re.fullmatch(r"premiere?|1\s?(?:er|ere|re)", plain):
+        return "1"
+    if re.fullmatch(r"[IVX]+", number.strip()):
+        return str(_roman(number.strip()))
+    return re.sub(r"\s", "", plain)
+
+
+def _roman(number: str) -> int:
+    values = [{"I": 1, "V": 5, "X": 10}[letter] for letter in number]
+    return sum(-value if value < after else value for value, after in zip(values, [*values[1:], 0], strict=True))
+
+
+def _folded(text: str) -> str:
+    """Lower case without accents."""
+    decomposed = unicodedata.normalize("NFKD", text.lower())
+    return "".join(character for character in decomposed if not unicodedata.combining(character))
+
+
+def _period(match: re.Match[str]) -> tuple[dt.date, dt.date] | None:
+    parts = {name[0]: value for name, value in match.groupdict().items() if value}
+    year = int(parts["y"])
+    try:
+        if "d" in parts:
+            month = int(parts["n"]) if "n" in parts else _MONTHS[_folded(parts["m"])]
+            day = dt.date(year, month, int(parts["d"]))
+            return day, day + dt.timedelta(days=1)
+        if "m" in parts:
+            month = _MONTHS[_folded(parts["m"])]
+            return dt.date(year, month, 1), dt.date(year + month // 12, month % 12 + 1, 1)
+        return dt.date(year, 1, 1), dt.date(year + 1, 1, 1)
+    except (ValueError, OverflowError):
+        return None
