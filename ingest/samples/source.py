@@ -22,7 +22,7 @@ _HEADING = re.compile(r"(#+) (.+)")
 _ITEM = re.compile(r"(?:- |[a-z]\) |\d+° )")
 _RULE = re.compile(r"\|(?: *-+ *\|)+")
 _NUMBER = re.compile(
-    r"""(?:Article|Section|§)\s+(?P<article>[LRD]\.\s?\*?[\d-]+|\d+(?:er)?(?:\s(?:bis|ter))?|premier)
+    r"""(?P<word>Article|Section|§)\s+(?P<article>[LRD]\.\s?\*?[\d-]+|\d+(?:er)?(?:\s(?:bis|ter))?|premier)
       | (?P<annex>(?:Annexe|Annex)\s+\d+)
       | (?P<decimal>\d+(?:\.\d+)*)\.?\s""",
     re.VERBOSE,
@@ -114,15 +114,24 @@ def parts(source: Source) -> tuple[Part, ...]:
                 path.insert(0, part.heading)
                 level = part.level
         found.append(
-            Part(block.text, number(block.text), block.level, tuple(path), "\n".join([block.text, *map(_text, below)]))
+            Part(
+                block.text,
+                number(block.text, source.language),
+                block.level,
+                tuple(path),
+                "\n".join([block.text, *map(_text, below)]),
+            )
         )
     return tuple(found)
 
 
-def number(heading: str) -> str | None:
-    """What a heading is numbered with: ``1er``, ``R. 12-3``, ``Annexe 1``, ``2.1``; ``None`` for a division."""
+def number(heading: str, language: str) -> str | None:
+    """What a heading is numbered with: ``1er``, ``R. 12-3``, ``Annexe 1``, ``2.1``; ``None`` for a division.
+
+    A *Section* is an article in English texts and a division in French ones.
+    """
     match = _NUMBER.match(heading)
-    if match is None:
+    if match is None or (match["word"] == "Section" and language == "fr"):
         return None
     return match["article"] or match["annex"] or match["decimal"]
 
