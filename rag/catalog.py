@@ -1,0 +1,892 @@
+"""The catalog: corpora, which snapshot of each is published, their documents, runs and feedback.
+
+Publishing and rolling back are one row here; the vector store never learns of them. Every change is one
+transaction, durable when the method returns. Access rules are no part of a snapshot: :meth:`Catalog.declare` and
+:meth:`Catalog.restrict` act at once, on every version.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import sqlite3
+import uuid
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final, Self
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.exc import DBAPIError
+
+from rag.errors import Conflict, DiskFull, NotFound, StoreError
+from rag.types import Corpus, Document, NormRank, Rejected, RunState, RunStatus, Validity
+
+HEAD: Final = "0001"
+"""The migration that this program's tables are at; a test compares it with the folder ``migrations``."""
+WAIT: Final = 15_000
+"""Milliseconds that a writer waits for another one: publishing tens of thousands of rows takes under two seconds."""
+INTERRUPTED: Final = "interrupted"
+"""Error code of a run whose process ended before it did."""
+
+metadata = sa.MetaData()
+
+_corpora = sa.Table(
+    "corpora",
+    metadata,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("title", sa.String, nullable=False),
+    sa.Column("language", sa.String, nullable=False),
+    sa.Column("groups", sa.JSON, nullable=False),
+    sa.Column("clearance", sa.Integer, nullable=False),
+    sa.Column("contact", sa.String, nullable=False),
+    sa.Column("norm_rank", sa.String),
+    sa.Column("retention_days", sa.Integer, nullable=False),
+    sa.Column("published", sa.Integer),
+    sa.Column("last_snapshot", sa.Integer, nullable=False),
+    sa.Column("held", sa.Boolean, nullable=False),
+)
+_snapshots = sa.Table(
+    "snapshots",
+    metadata,
+    sa.Column("corpus", sa.String, sa.ForeignKey("corpora.name"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("parent", sa.Integer),
+    sa.Column("state", sa.String, nullable=False),
+    sa.Column("created", sa.String, nullable=False),
+    sa.Column("published", sa.String),
+    sa.Column("superseded", sa.String),
+    sa.Column("documents", sa.Integer, nullable=False),
+    sa.Column("chunks", sa.Integer, nullable=False),
+)
+_documents = sa.Table(
+    "documents",
+    metadata,
+    sa.Column("row", sa.Integer, primary_key=True),
+    sa.Column("corpus", sa.String, sa.ForeignKey("corpora.name"), nullable=False),
+    sa.Column("id", sa.String, nullable=False),
+    sa.Column("added", sa.Integer, nullable=False),
+    sa.Column("removed", sa.JSON, nullable=False),
+    sa.Column("state", sa.String, nullable=False),
+    sa.Column("title", sa.String, nullable=False),
+    sa.Column("language", sa.String, nullable=False),
+    sa.Column("source", sa.String, nullable=False),
+    sa.Column("sha256", sa.String, nullable=False),
+    sa.Column("media_type", sa.String, nullable=False),
+    sa.Column("norm_rank", sa.String),
+    sa.Column("valid_from", sa.Date),
+    sa.Column("valid_to", sa.Date),
+    sa.Column("groups", sa.JSON, nullable=False),
+    sa.Column("clearance", sa.Integer, nullable=False),
+    sa.Column("pages", sa.Integer),
+    sa.Column("digest", sa.String, nullable=False),
+    sa.Column("chunks", sa.Integer, nullable=False),
+    sa.Index("ix_documents_corpus_id", "corpus", "id"),
+)
+_runs = sa.Table(
+    "runs",
+    metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("corpus", sa.String, nullable=False),
+    sa.Column("state", sa.String, nullable=False),
+    sa.Column("snapshot", sa.Integer),
+    sa.Column("counts", sa.JSON, nullable=False),
+    sa.Column("created", sa.String, nullable=False),
+    sa.Column("started", sa.String),
+    sa.Column("ended", sa.String),
+    sa.Column("error", sa.String),
+    sa.Column("detail", sa.String, nullable=False),
+    sa.Index("ix_runs_corpus_created", "corpus", "created"),
+)
+_rejections = sa.Table(
+    "rejections",
+    metadata,
+    sa.Column("row", sa.Integer, primary_key=True),
+    sa.Column("run", sa.String, sa.ForeignKey("runs.id"), nullable=False),
+    sa.Column("path", sa.String, nullable=False),
+    sa.Column("reason", sa.String, nullable=False),
+    sa.Column("detail", sa.String, nullable=False),
+    sa.Index("ix_rejections_run", "run"),
+)
+_feedback = sa.Table(
+    "feedback",
+    metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("answer", sa.String, nullable=False),
+    sa.Column("thumb", sa.String, nullable=False),
+    sa.Column("reason", sa.String),
+    sa.Column("comment", sa.String, nullable=False),
+    sa.Column("principal", sa.String, nullable=False),
+    sa.Column("created", sa.String, nullable=False),
+)
+
+
+class DocumentState(StrEnum):
+    """``stale`` when the file has changed since but could not be taken in; a fact of now, not of a snapshot."""
+
+    CURRENT = "current"
+    STALE = "stale"
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentRow:
+    """One version of a document: visible where ``added`` is in the lineage and no member of ``removed`` is.
+
+    ``digest`` sums up what the version was made from besides its bytes: its metadata and the reading program.
+    """
+
+    document: Document
+    digest: str
+    chunks: int
+    added: int = 0
+    removed: tuple[int, ...] = ()
+    state: DocumentState = DocumentState.CURRENT
+
+    @property
+    def file(self) -> str:
+        """The name of its source file in the home's ``files``."""
+        return self.document.sha256
+
+
+class SnapshotState(StrEnum):
+    STAGED = "staged"
+    PUBLISHED = "published"
+    """It was published at some time and may still be read."""
+    EXPIRED = "expired"
+    """Past the retention: no longer read, its points about to be deleted."""
+    SWEPT = "swept"
+    DISCARDED = "discarded"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One state of a corpus. ``superseded`` is when another one took its place as the published one."""
+
+    corpus: str
+    number: int
+    parent: int | None
+    state: SnapshotState
+    created: dt.datetime
+    published: dt.datetime | None = None
+    superseded: dt.datetime | None = None
+    documents: int = 0
+    chunks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """What a person thought of an answer, by the id of its completion."""
+
+    id: str
+    answer: str
+    thumb: str
+    reason: str | None
+    comment: str
+    principal: str
+    created: dt.datetime
+
+
+class Catalog:
+    """Safe to use from several threads and processes; make one with :meth:`open`."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open the catalog in the file ``path``, made or brought up to date where needed.
+
+        Raises:
+            StoreError: it is damaged, unreadable, or written by a newer program.
+            DiskFull: there is no room for it.
+        """
+        engine = sa.create_engine(
+            sa.URL.create("sqlite", database=str(path)), pool_size=16, max_overflow=48, hide_parameters=True
+        )
+        sa.event.listen(engine, "connect", _configure)
+        sa.event.listen(engine, "begin", _begin)
+        catalog = cls(engine)
+        try:
+            with catalog._writing() as connection:
+                _migrate(connection, path)
+        except BaseException:
+            engine.dispose()
+            raise
+        return catalog
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    # --- corpora
+
+    def declare(self, corpus: Corpus) -> None:
+        """Make a corpus known, or change what is said of it; its audience changes at once."""
+        values = _corpus_values(corpus)
+        statement = sqlite_insert(_corpora).values(values | {"last_snapshot": 0, "held": False})
+        with self._writing() as connection:
+            connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=values))
+
+    def corpora(self) -> list[Corpus]:
+        """All corpora, by name."""
+        with self._reading() as connection:
+            return [_corpus(row) for row in connection.execute(sa.select(_corpora).order_by(_corpora.c.name))]
+
+    def corpus(self, name: str) -> Corpus:
+        """The corpus called ``name``.
+
+        Raises:
+            NotFound: there is none.
+        """
+        with self._reading() as connection:
+            return _corpus(_one_corpus(connection, name))
+
+    def held(self, name: str) -> bool:
+        """Whether automatic syncs of a corpus wait for a manual one, because it was rolled back."""
+        with self._reading() as connection:
+            return bool(_one_corpus(connection, name).held)
+
+    def unhold(self, name: str) -> None:
+        """Let automatic syncs go on."""
+        with self._writing() as connection:
+            connection.execute(_corpora.update().where(_corpora.c.name == name).values(held=False))
+
+    # --- snapshots
+
+    def lineages(self) -> dict[str, tuple[int, ...]]:
+        """The published lineage of every corpus that has one, newest first."""
+        start = sa.select(_snapshots.c.corpus, _snapshots.c.number, _snapshots.c.parent).join(
+            _corpora,
+            sa.and_(_corpora.c.name == _snapshots.c.corpus, _corpora.c.published == _snapshots.c.number),
+        )
+        found: dict[str, list[int]] = {}
+        with self._reading() as connection:
+            for corpus, number in connection.execute(_ancestry(start)):
+                found.setdefault(corpus, []).append(number)
+        return {corpus: tuple(numbers) for corpus, numbers in found.items()}
+
+    def lineage(self, corpus: str, snapshot: int) -> tuple[int, ...]:
+        """The lineage of a snapshot that may still be read, newest first.
+
+        Raises:
+            NotFound: it never was published, or the retention has passed.
+        """
+        with self._reading() as connection:
+            _readable(connection, corpus, snapshot)
+            return _lineage(connection, corpus, snapshot)
+
+    def published(self, corpus: str) -> tuple[int, ...]:
+        """The published lineage of a corpus, newest first; empty before its first publication."""
+        with self._reading() as connection:
+            number = _one_corpus(connection, corpus).published
+            return () if number is None else _lineage(connection, corpus, number)
+
+    def snapshots(self, corpus: str) -> list[Snapshot]:
+        """All snapshots of a corpus, newest first, whatever became of them."""
+        query = sa.select(_snapshots).where(_snapshots.c.corpus == corpus).order_by(_snapshots.c.number.desc())
+        with self._reading() as connection:
+            return [_snapshot(row) for row in connection.execute(query)]
+
+    def begin(self, corpus: str) -> Snapshot:
+        """A draft with the next number, never used before; its parent is the published snapshot."""
+        with self._writing() as connection:
+            row = _one_corpus(connection, corpus)
+            number = row.last_snapshot + 1
+            draft = Snapshot(corpus, number, row.published, SnapshotState.STAGED, _now())
+            connection.execute(_corpora.update().where(_corpora.c.name == corpus).values(last_snapshot=number))
+            connection.execute(
+                _snapshots.insert().values(
+                    corpus=corpus,
+                    number=number,
+                    parent=row.published,
+                    state=draft.state,
+                    created=draft.created.isoformat(),
+                    documents=0,
+                    chunks=0,
+                )
+            )
+            return draft
+
+    def publish(
+        self,
+        draft: Snapshot,
+        *,
+        added: Sequence[DocumentRow],
+        removed: Collection[str],
+        stale: Collection[str],
+        chunks: int,
+    ) -> None:
+        """Make ``draft`` what readers see, in one transaction.
+
+        ``added`` are the new versions of documents (each takes the place of the version before it), ``removed``
+        the ids of those that are gone, ``stale`` of those whose file could not be taken in; ``chunks`` is the
+        number of chunks visible afterwards.
+
+        Raises:
+            Conflict: something else was published since the draft was begun; nothing has changed.
+        """
+        gone = {row.document.id for row in added} | set(removed)
+        with self._writing() as connection:
+            corpus = _one_corpus(connection, draft.corpus)
+            if corpus.published != draft.parent:
+                raise Conflict(
+                    f"another snapshot of `{draft.corpus}` was published meanwhile; run the sync again",
+                    f"un autre état de « {draft.corpus} » a été publié entre-temps ; relancez la synchronisation",
+                    code="published_meanwhile",
+                )
+            before = _visible(connection, draft.corpus, _lineage(connection, draft.corpus, draft.parent))
+            replaced = [{"at": row.row, "now": [*row.removed, draft.number]} for row in before if row.id in gone]
+            if replaced:
+                connection.execute(
+                    _documents.update()
+                    .where(_documents.c.row == sa.bindparam("at"))
+                    .values(removed=sa.bindparam("now", type_=sa.JSON)),
+                    replaced,
+                )
+            if added:
+                connection.execute(_documents.insert(), [_document_values(row, draft.number) for row in added])
+            kept = len(before) - len(replaced)
+            now = _now().isoformat()
+            connection.execute(
+                _this(draft.corpus, draft.number).values(
+                    state=SnapshotState.PUBLISHED, published=now, documents=kept + len(added), chunks=chunks
+                )
+            )
+            _point_at(connection, draft.corpus, draft.parent, draft.number, now)
+            connection.execute(_corpora.update().where(_corpora.c.name == draft.corpus).values(held=False))
+            _mark(connection, draft.corpus, _lineage(connection, draft.corpus, draft.number), stale)
+
+    def rollback(self, corpus: str, to: int | None = None) -> int:
+        """Publish an earlier snapshot again (default: the parent of the published one); its number.
+
+        Automatic syncs of the corpus are on hold from then on. Access is as wide as it was before: it is no part
+        of a snapshot.
+
+        Raises:
+            NotFound: there is no such snapshot, or the retention has passed.
+            Conflict: there is no earlier one, or it is the published one already.
+        """
+        with self._writing() as connection:
+            row = _one_corpus(connection, corpus)
+            if to is None:
+                to = None if row.published is None else _parent(connection, corpus, row.published)
+                if to is None:
+                    raise Conflict(
+                        f"`{corpus}` has no earlier snapshot to go back to",
+                        f"« {corpus} » n'a pas d'état antérieur où revenir",
+                        code="no_earlier_snapshot",
+                    )
+            _readable(connection, corpus, to)
+            if to == row.published:
+                raise Conflict(
+                    f"snapshot {to} of `{corpus}` is the published one already",
+                    f"l'état {to} de « {corpus} » est déjà celui qui est publié",
+                    code="already_published",
+                )
+            _point_at(connection, corpus, row.published, to, _now().isoformat())
+            connection.execute(_corpora.update().where(_corpora.c.name == corpus).values(held=True))
+            return to
+
+    def abandoned(self, corpus: str) -> list[int]:
+        """Drafts that were never published, oldest first: what runs that ended early have left."""
+        query = (
+            sa.select(_snapshots.c.number)
+            .where(_snapshots.c.corpus == corpus, _snapshots.c.state == SnapshotState.STAGED)
+            .order_by(_snapshots.c.number)
+        )
+        with self._reading() as connection:
+            return list(connection.execute(query).scalars())
+
+    def discarded(self, corpus: str, number: int) -> None:
+        """Note that the store has nothing left of a draft."""
+        with self._writing() as connection:
+            connection.execute(_this(corpus, number).values(state=SnapshotState.DISCARDED))
+
+    def expire(self, corpus: str, now: dt.datetime) -> list[tuple[int, ...]] | None:
+        """End the reading of snapshots past the retention of their corpus.
+
+        The lineages that stay readable, the published one among them, when there is something to sweep; ``None``
+        when there is nothing. Asked again before :meth:`swept`, it answers the same.
+        """
+        with self._writing() as connection:
+            row = _one_corpus(connection, corpus)
+            horizon = (now - dt.timedelta(days=row.retention_days)).isoformat()
+            of_corpus = _snapshots.c.corpus == corpus
+            connection.execute(
+                _snapshots.update()
+                .where(
+                    of_corpus,
+                    _snapshots.c.state == SnapshotState.PUBLISHED,
+                    _snapshots.c.number != row.published,
+                    _snapshots.c.superseded < horizon,
+                )
+                .values(state=SnapshotState.EXPIRED)
+            )
+            waiting = sa.select(sa.func.count()).where(of_corpus, _snapshots.c.state == SnapshotState.EXPIRED)
+            if not connection.execute(waiting).scalar():
+                return None
+            readable = sa.select(_snapshots.c.number).where(of_corpus, _snapshots.c.state == SnapshotState.PUBLISHED)
+            numbers = connection.execute(readable.order_by(_snapshots.c.number.desc())).scalars()
+            return [_lineage(connection, corpus, number) for number in numbers]
+
+    def swept(self, corpus: str) -> None:
+        """Forget the versions of documents that no readable snapshot sees, and note that the sweep is done."""
+        with self._writing() as connection:
+            query = sa.select(_snapshots.c.number).where(
+                _snapshots.c.corpus == corpus, _snapshots.c.state == SnapshotState.PUBLISHED
+            )
+            seen: set[int] = set()
+            for number in list(connection.execute(query).scalars()):
+                seen |= {row.row for row in _visible(connection, corpus, _lineage(connection, corpus, number))}
+            rows = connection.execute(sa.select(_documents.c.row).where(_documents.c.corpus == corpus)).scalars()
+            for gone in set(rows) - seen:
+                connection.execute(_documents.delete().where(_documents.c.row == gone))
+            connection.execute(
+                _snapshots.update()
+                .where(_snapshots.c.corpus == corpus, _snapshots.c.state == SnapshotState.EXPIRED)
+                .values(state=SnapshotState.SWEPT)
+            )
+
+    # --- documents
+
+    def documents(self, corpus: str, lineage: Sequence[int]) -> list[DocumentRow]:
+        """The documents visible at ``lineage``, by id."""
+        with self._reading() as connection:
+            rows = _visible(connection, corpus, lineage)
+        return sorted(map(_document_row, rows), key=lambda row: row.document.id)
+
+    def document(self, corpus: str, document: str, lineage: Sequence[int]) -> DocumentRow | None:
+        """The version of a document that is visible at ``lineage``."""
+        with self._reading() as connection:
+            rows = _visible(connection, corpus, lineage, document)
+        return _document_row(rows[0]) if rows else None
+
+    def titles(self, corpus: str) -> dict[str, frozenset[str]]:
+        """Every title that each document has had, over all the versions that are kept."""
+        query = sa.select(_documents.c.id, _documents.c.title).where(_documents.c.corpus == corpus).distinct()
+        found: dict[str, set[str]] = {}
+        with self._reading() as connection:
+            for identifier, title in connection.execute(query):
+                found.setdefault(identifier, set()).add(title)
+        return {identifier: frozenset(titles) for identifier, titles in found.items()}
+
+    def audiences(self, corpus: str) -> dict[str, frozenset[tuple[frozenset[str], int]]]:
+        """The groups and clearance that the kept versions of each document have."""
+        query = sa.select(_documents.c.id, _documents.c.groups, _documents.c.clearance)
+        found: dict[str, set[tuple[frozenset[str], int]]] = {}
+        with self._reading() as connection:
+            for row in connection.execute(query.where(_documents.c.corpus == corpus)):
+                found.setdefault(row.id, set()).add((frozenset(row.groups), row.clearance))
+        return {identifier: frozenset(audiences) for identifier, audiences in found.items()}
+
+    def restrict(self, corpus: str, document: str, groups: Collection[str], clearance: int) -> None:
+        """Set the audience of a document on every version it has, at once."""
+        with self._writing() as connection:
+            connection.execute(
+                _documents.update()
+                .where(_documents.c.corpus == corpus, _documents.c.id == document)
+                .values(groups=sorted(groups), clearance=clearance)
+            )
+
+    def mark(self, corpus: str, stale: Collection[str]) -> None:
+        """Say which of the published documents are stale; the others are current."""
+        with self._writing() as connection:
+            number = _one_corpus(connection, corpus).published
+            _mark(connection, corpus, _lineage(connection, corpus, number), stale)
+
+    def files(self) -> set[str]:
+        """The SHA-256 of every source file that a kept version of a document needs."""
+        with self._reading() as connection:
+            return set(connection.execute(sa.select(_documents.c.sha256).distinct()).scalars())
+
+    # --- runs
+
+    def add_run(self, corpus: str, state: RunState = RunState.QUEUED) -> str:
+        """Note that an ingestion was asked for; the id of its run."""
+        run = uuid.uuid4().hex
+        now = _now().isoformat()
+        with self._writing() as connection:
+            connection.execute(
+                _runs.insert().values(
+                    id=run,
+                    corpus=corpus,
+                    state=state,
+                    counts={},
+                    created=now,
+                    started=now if state is RunState.RUNNING else None,
+                    detail="",
+                )
+            )
+        return run
+
+    def start_run(self, run: str) -> None:
+        with self._writing() as connection:
+            connection.execute(
+                _runs.update().where(_runs.c.id == run).values(state=RunState.RUNNING, started=_now().isoformat())
+            )
+
+    def end_run(
+        self,
+        run: str,
+        state: RunState,
+        *,
+        snapshot: int | None = None,
+        counts: Mapping[str, float] | None = None,
+        rejected: Iterable[Rejected] = (),
+        error: str | None = None,
+        detail: str = "",
+    ) -> None:
+        """Note how a run ended, and the files that it did not take in."""
+        rows = [{"run": run, "path": r.path, "reason": r.reason, "detail": r.detail} for r in rejected]
+        with self._writing() as connection:
+            connection.execute(
+                _runs.update()
+                .where(_runs.c.id == run)
+                .values(
+                    state=state,
+                    snapshot=snapshot,
+                    counts=dict(counts or {}),
+                    ended=_now().isoformat(),
+                    error=error,
+                    detail=detail,
+                )
+            )
+            if rows:
+                connection.execute(_rejections.insert(), rows)
+
+    def interrupt_runs(self, *, but: Collection[str] = ()) -> None:
+        """Note that the runs which have not ended, except ``but``, never will: for the owner of the store only."""
+        with self._writing() as connection:
+            connection.execute(
+                _runs.update()
+                .where(_runs.c.state.in_([RunState.QUEUED, RunState.RUNNING]), _runs.c.id.not_in(list(but)))
+                .values(state=RunState.FAILED, error=INTERRUPTED, ended=_now().isoformat())
+            )
+
+    def run(self, run: str) -> RunStatus:
+        """How a run stands.
+
+        Raises:
+            NotFound: there is no such run.
+        """
+        with self._reading() as connection:
+            row = connection.execute(sa.select(_runs).where(_runs.c.id == run)).one_or_none()
+            if row is None:
+                raise NotFound(f"there is no run `{run}`", f"il n'y a pas d'exécution « {run} »", code="unknown_run")
+            return replace(_run(row), rejected=_rejected(connection, run))
+
+    def runs(self, corpus: str | None = None, limit: int = 20) -> list[RunStatus]:
+        """The latest runs, of one corpus or of all, newest first."""
+        query = sa.select(_runs).order_by(_runs.c.created.desc(), _runs.c.id).limit(limit)
+        if corpus is not None:
+            query = query.where(_runs.c.corpus == corpus)
+        with self._reading() as connection:
+            rows = connection.execute(query).all()
+            return [replace(_run(row), rejected=_rejected(connection, row.id)) for row in rows]
+
+    # --- feedback
+
+    def add_feedback(
+        self, *, answer: str, thumb: str, principal: str, reason: str | None = None, comment: str = ""
+    ) -> str:
+        """Keep what a person thought of an answer; the id of the note."""
+        note = uuid.uuid4().hex
+        with self._writing() as connection:
+            connection.execute(
+                _feedback.insert().values(
+                    id=note,
+                    answer=answer,
+                    thumb=thumb,
+                    reason=reason,
+                    comment=comment,
+                    principal=principal,
+                    created=_now().isoformat(),
+                )
+            )
+        return note
+
+    def feedback(self) -> list[Feedback]:
+        """All of it, oldest first."""
+        with self._reading() as connection:
+            rows = connection.execute(sa.select(_feedback).order_by(_feedback.c.created, _feedback.c.id)).all()
+        return [
+            Feedback(
+                row.id, row.answer, row.thumb, row.reason, row.comment, row.principal, _moment(row.created) or _now()
+            )
+            for row in rows
+        ]
+
+    # --- connections
+
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        with _translated(), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
+        """A transaction that has the right to write from its beginning: what it reads stays true until it ends."""
+        with _translated(), self._engine.connect().execution_options(writing=True) as connection, connection.begin():
+            yield connection
+
+
+def _configure(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # transactions begin where `_begin` says, not where the driver guesses
+    connection.execute(f"PRAGMA busy_timeout = {WAIT}")
+    connection.execute("PRAGMA journal_mode = WAL")
+    # What is published must survive a power cut, not only a crash of this process.
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _begin(connection: sa.Connection) -> None:
+    writing = connection.get_execution_options().get("writing", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+
+def _migrate(connection: sa.Connection, path: Path) -> None:
+    """Bring the tables up to :data:`HEAD`.
+
+    Raises:
+        StoreError: a newer program has brought them further.
+    """
+    known = sa.inspect(connection).has_table("alembic_version")
+    found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() if known else None
+    if found == HEAD:
+        return
+    # Imported here: a catalog that is up to date opens without it.
+    from alembic import command
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.attributes["connection"] = connection
+    revisions = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if found is not None and found not in revisions:
+        raise StoreError(
+            f"the catalog {path} was written by a newer Vauban (schema {found}, this one knows {HEAD}); "
+            "install the newer program",
+            f"le catalogue {path} a été écrit par un Vauban plus récent (schéma {found}, celui-ci connaît {HEAD}) ; "
+            "installez la version récente",
+            code="newer_catalog",
+        )
+    command.upgrade(config, "head")
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turn the database's exceptions into ours; no statement or value reaches the message."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise _ours(error.orig) from error
+    except sqlite3.Error as error:
+        raise _ours(error) from error
+
+
+def _ours(error: BaseException | None) -> StoreError | DiskFull:
+    code = getattr(error, "sqlite_errorcode", None)
+    if code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE}:
+        return DiskFull(
+            "no space is left for the catalog; free some and run the command again",
+            "il ne reste plus de place pour le catalogue ; libérez-en et relancez la commande",
+        )
+    if code in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
+        return StoreError(
+            "the catalog is damaged; restore the home folder from a backup",
+            "le catalogue est abîmé ; restaurez le dossier depuis une sauvegarde",
+        )
+    return StoreError(f"the catalog cannot be used: {error}", f"le catalogue est inutilisable : {error}")
+
+
+# --- questions asked inside a transaction ---------------------------------------------------------------
+
+
+def _one_corpus(connection: sa.Connection, name: str) -> sa.Row[Any]:
+    row = connection.execute(sa.select(_corpora).where(_corpora.c.name == name)).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no corpus `{name}`", f"il n'y a pas de corpus « {name} »", code="unknown_corpus")
+    return row
+
+
+def _ancestry(start: sa.Select[Any]) -> sa.Select[Any]:
+    """The snapshots that ``start`` selects and all above them, newest first: a parent has the smaller number."""
+    chain = start.cte("chain", recursive=True)
+    above = sa.select(_snapshots.c.corpus, _snapshots.c.number, _snapshots.c.parent).join(
+        chain, sa.and_(_snapshots.c.corpus == chain.c.corpus, _snapshots.c.number == chain.c.parent)
+    )
+    chain = chain.union_all(above)
+    return sa.select(chain.c.corpus, chain.c.number).order_by(chain.c.corpus, chain.c.number.desc())
+
+
+def _lineage(connection: sa.Connection, corpus: str, number: int | None) -> tuple[int, ...]:
+    if number is None:
+        return ()
+    start = sa.select(_snapshots.c.corpus, _snapshots.c.number, _snapshots.c.parent).where(
+        _snapshots.c.corpus == corpus, _snapshots.c.number == number
+    )
+    return tuple(row.number for row in connection.execute(_ancestry(start)))
+
+
+def _readable(connection: sa.Connection, corpus: str, number: int) -> None:
+    state = connection.execute(
+        sa.select(_snapshots.c.state).where(_snapshots.c.corpus == corpus, _snapshots.c.number == number)
+    ).scalar()
+    if state != SnapshotState.PUBLISHED:
+        raise NotFound(
+            f"`{corpus}` has no snapshot {number} that can be read",
+            f"« {corpus} » n'a pas d'état {number} lisible",
+            code="unknown_snapshot",
+        )
+
+
+def _parent(connection: sa.Connection, corpus: str, number: int) -> int | None:
+    query = sa.select(_snapshots.c.parent).where(_snapshots.c.corpus == corpus, _snapshots.c.number == number)
+    return connection.execute(query).scalar()
+
+
+def _this(corpus: str, number: int) -> sa.Update:
+    return _snapshots.update().where(_snapshots.c.corpus == corpus, _snapshots.c.number == number)
+
+
+def _point_at(connection: sa.Connection, corpus: str, before: int | None, after: int, now: str) -> None:
+    """Publish ``after``; the time from which ``before`` is only history is what its retention counts from."""
+    if before is not None:
+        connection.execute(_this(corpus, before).values(superseded=now))
+    connection.execute(_this(corpus, after).values(superseded=None))
+    connection.execute(_corpora.update().where(_corpora.c.name == corpus).values(published=after))
+
+
+def _visible(
+    connection: sa.Connection, corpus: str, lineage: Sequence[int], document: str | None = None
+) -> list[sa.Row[Any]]:
+    query = sa.select(_documents).where(_documents.c.corpus == corpus, _documents.c.added.in_(lineage))
+    if document is not None:
+        query = query.where(_documents.c.id == document)
+    ancestors = set(lineage)
+    return [row for row in connection.execute(query) if ancestors.isdisjoint(row.removed)]
+
+
+def _mark(connection: sa.Connection, corpus: str, lineage: Sequence[int], stale: Collection[str]) -> None:
+    for row in _visible(connection, corpus, lineage):
+        state = DocumentState.STALE if row.id in stale else DocumentState.CURRENT
+        if row.state != state:
+            connection.execute(_documents.update().where(_documents.c.row == row.row).values(state=state))
+
+
+def _rejected(connection: sa.Connection, run: str) -> tuple[Rejected, ...]:
+    query = sa.select(_rejections).where(_rejections.c.run == run).order_by(_rejections.c.row)
+    return tuple(Rejected(row.path, row.reason, row.detail) for row in connection.execute(query))
+
+
+# --- rows and values ------------------------------------------------------------------------------------
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
+
+
+def _moment(written: str | None) -> dt.datetime | None:
+    return None if written is None else dt.datetime.fromisoformat(written)
+
+
+def _rank(written: str | None) -> NormRank | None:
+    return None if written is None else NormRank(written)
+
+
+def _corpus_values(corpus: Corpus) -> dict[str, object]:
+    return {
+        "name": corpus.name,
+        "title": corpus.title,
+        "language": corpus.language,
+        "groups": sorted(corpus.groups),
+        "clearance": corpus.clearance,
+        "contact": corpus.contact,
+        "norm_rank": corpus.norm_rank,
+        "retention_days": corpus.retention_days,
+    }
+
+
+def _corpus(row: sa.Row[Any]) -> Corpus:
+    return Corpus(
+        name=row.name,
+        title=row.title,
+        language=row.language,
+        groups=frozenset(row.groups),
+        clearance=row.clearance,
+        contact=row.contact,
+        norm_rank=_rank(row.norm_rank),
+        retention_days=row.retention_days,
+    )
+
+
+def _snapshot(row: sa.Row[Any]) -> Snapshot:
+    return Snapshot(
+        corpus=row.corpus,
+        number=row.number,
+        parent=row.parent,
+        state=SnapshotState(row.state),
+        created=dt.datetime.fromisoformat(row.created),
+        published=_moment(row.published),
+        superseded=_moment(row.superseded),
+        documents=row.documents,
+        chunks=row.chunks,
+    )
+
+
+def _document_values(row: DocumentRow, added: int) -> dict[str, object]:
+    document = row.document
+    return {
+        "corpus": document.corpus,
+        "id": document.id,
+        "added": added,
+        "removed": [],
+        "state": row.state,
+        "title": document.title,
+        "language": document.language,
+        "source": document.source,
+        "sha256": document.sha256,
+        "media_type": document.media_type,
+        "norm_rank": document.norm_rank,
+        "valid_from": document.validity.start,
+        "valid_to": document.validity.end,
+        "groups": sorted(document.groups),
+        "clearance": document.clearance,
+        "pages": document.pages,
+        "digest": row.digest,
+        "chunks": row.chunks,
+    }
+
+
+def _document_row(row: sa.Row[Any]) -> DocumentRow:
+    document = Document(
+        id=row.id,
+        corpus=row.corpus,
+        title=row.title,
+        language=row.language,
+        source=row.source,
+        sha256=row.sha256,
+        media_type=row.media_type,
+        norm_rank=_rank(row.norm_rank),
+        validity=Validity(row.valid_from, row.valid_to),
+        groups=frozenset(row.groups),
+        clearance=row.clearance,
+        pages=row.pages,
+    )
+    return DocumentRow(document, row.digest, row.chunks, row.added, tuple(row.removed), DocumentState(row.state))
+
+
+def _run(row: sa.Row[Any]) -> RunStatus:
+    return RunStatus(
+        id=row.id,
+        corpus=row.corpus,
+        state=RunState(row.state),
+        snapshot=row.snapshot,
+        counts=row.counts,
+        started=_moment(row.started),
+        ended=_moment(row.ended),
+        error=row.error,
+        detail=row.detail,
+    )

@@ -1,0 +1,340 @@
+"""``VAUBAN_HOME``: where everything is kept, which program may read it, who owns the store, which server is alive.
+
+The owner of the store holds a lock on ``store.lock``; the kernel lets go of it when the process ends, however it
+ends. ``server.json`` tells the other commands of this user where the owner answers. A home written by a newer
+program is refused.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import BinaryIO, Final, Self
+
+import psutil
+
+from rag.errors import DiskFull, DocumentError, RejectReason, StoreBusy, StoreError
+
+SCHEMA: Final = 1
+"""Version of the layout of this folder; the catalog has its own, kept by its migrations."""
+INDEX: Final = 1
+"""Version of what is written into the index: another one needs a rebuild."""
+SAME_START: Final = 2.0
+"""Seconds that two readings of the start of one process may differ: the kernel counts in ticks since boot."""
+_BLOCK: Final = 1 << 20
+_FULL: Final = {errno.ENOSPC, errno.EDQUOT}
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """The live server that owns a home: where it answers, and the token that proves to be the same user."""
+
+    url: str
+    pid: int
+    token: str
+    started: float
+
+    @classmethod
+    def here(cls, url: str, token: str) -> Self:
+        """This process as a server."""
+        process = psutil.Process()
+        return cls(url, process.pid, token, process.create_time())
+
+    @property
+    def alive(self) -> bool:
+        """Whether its process still runs; one that later got the same pid does not count."""
+        try:
+            return abs(psutil.Process(self.pid).create_time() - self.started) < SAME_START
+        except psutil.NoSuchProcess:
+            return False
+        except psutil.AccessDenied:
+            return True
+
+
+class Ownership:
+    """The right to open the store, held by one process at a time; :meth:`release` gives it back.
+
+    A forked child does not inherit it, so that workers that outlive a killed owner keep nobody out.
+    """
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self._path = path
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        with _held_lock:
+            if _held.pop(self._path, None) is not None:
+                os.close(self._descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+_held: dict[Path, int] = {}
+_held_lock = threading.Lock()
+
+
+def _forget_in_child() -> None:
+    """Close a forked child's copies: the kernel's lock lives as long as any copy of the descriptor is open."""
+    for descriptor in _held.values():
+        with suppress(OSError):
+            os.close(descriptor)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_forget_in_child)
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The layout of a home folder; make one with :meth:`open`."""
+
+    root: Path
+
+    @classmethod
+    def open(cls, root: Path) -> Self:
+        """Make the folder where it is missing, and check that this program may use it.
+
+        Raises:
+            StoreError: it cannot be used, or a newer program wrote it.
+            DiskFull: there is no room to make it.
+        """
+        home = cls(root.absolute())
+        with translated(home.root):
+            home.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            home.files.mkdir(mode=0o700, exist_ok=True)
+            home._check_version()
+        return home
+
+    @property
+    def catalog(self) -> Path:
+        return self.root / "catalog.sqlite"
+
+    @property
+    def index(self) -> Path:
+        return self.root / "index"
+
+    @property
+    def files(self) -> Path:
+        return self.root / "files"
+
+    @property
+    def version_file(self) -> Path:
+        return self.root / "home.json"
+
+    @property
+    def lock_file(self) -> Path:
+        return self.root / "store.lock"
+
+    @property
+    def server_file(self) -> Path:
+        return self.root / "server.json"
+
+    def _check_version(self) -> None:
+        try:
+            found = json.loads(self.version_file.read_text(encoding="utf-8"))
+            schema, index = int(found["schema"]), int(found["index"])
+        except FileNotFoundError:
+            write_atomically(self.version_file, json.dumps({"schema": SCHEMA, "index": INDEX}).encode())
+            return
+        except (ValueError, KeyError, TypeError) as error:
+            raise StoreError(
+                f"{self.version_file} is damaged; restore the home folder from a backup",
+                f"{self.version_file} est abîmé ; restaurez le dossier depuis une sauvegarde",
+            ) from error
+        if schema > SCHEMA or index > INDEX:
+            raise StoreError(
+                f"{self.root} was written by a newer Vauban (home {schema}, index {index}); "
+                f"this one knows {SCHEMA} and {INDEX}: install the newer program",
+                f"{self.root} a été écrit par un Vauban plus récent (dossier {schema}, index {index}) ; "
+                f"celui-ci connaît {SCHEMA} et {INDEX} : installez la version récente",
+                code="newer_home",
+            )
+
+    # --- the owner of the store
+
+    def own(self) -> Ownership:
+        """Take the lock of the store, for this process and until it is released.
+
+        Raises:
+            StoreBusy: another process holds it (``pid`` names it), or this one already does.
+        """
+        with translated(self.root), _held_lock:
+            if self.lock_file in _held:
+                raise _busy(os.getpid())
+            descriptor = os.open(self.lock_file, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                owner = _written_pid(descriptor)
+                os.close(descriptor)
+                raise _busy(owner) from error
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            _held[self.lock_file] = descriptor
+        return Ownership(self.lock_file, descriptor)
+
+    # --- the live server
+
+    def announce(self, server: Server) -> None:
+        """Write ``server.json``, readable by this user only."""
+        with translated(self.root):
+            write_atomically(self.server_file, json.dumps(asdict(server)).encode())
+
+    def withdraw(self) -> None:
+        """Remove ``server.json`` when this process wrote it; the file of another one is left alone."""
+        found = self._announced()
+        if found is not None and found.pid == os.getpid():
+            self.server_file.unlink(missing_ok=True)
+
+    def server(self) -> Server | None:
+        """The server that owns this home; ``None`` without one, also when a dead one left its file behind."""
+        found = self._announced()
+        return found if found is not None and found.alive else None
+
+    def _announced(self) -> Server | None:
+        try:
+            values = json.loads(self.server_file.read_text(encoding="utf-8"))
+            return Server(str(values["url"]), int(values["pid"]), str(values["token"]), float(values["started"]))
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError):
+            return None  # it is written whole or not at all, so this is nobody's
+
+    # --- source files, by their content
+
+    def file(self, sha256: str) -> Path:
+        """Where the source file with this SHA-256 is kept."""
+        return self.files / sha256[:2] / sha256
+
+    def keep(self, source: Path) -> str:
+        """Keep a copy of a file, durable when this returns; the SHA-256 of the bytes that were copied.
+
+        Raises:
+            DiskFull: there is no room; nothing is left behind.
+            DocumentError: the source cannot be read.
+        """
+        partial = self.files / f"{os.getpid()}-{threading.get_ident()}.part"
+        digest = hashlib.sha256()
+        with translated(self.files):
+            try:
+                with open_private(partial) as writing:
+                    for block in blocks(source):
+                        digest.update(block)
+                        writing.write(block)
+                    writing.flush()
+                    os.fsync(writing.fileno())
+                target = self.file(digest.hexdigest())
+                if not target.exists():
+                    target.parent.mkdir(mode=0o700, exist_ok=True)
+                    partial.replace(target)
+                    _sync_folder(target.parent)
+            finally:
+                partial.unlink(missing_ok=True)
+        return digest.hexdigest()
+
+    def prune(self, kept: Collection[str]) -> int:
+        """Delete the source files that are not among ``kept``, and what a killed run left half-written."""
+        gone = 0
+        for path in list(self.files.iterdir()):
+            if path.is_file():
+                path.unlink(missing_ok=True)
+                continue
+            for file in path.iterdir():
+                if file.name not in kept:
+                    file.unlink(missing_ok=True)
+                    gone += 1
+        return gone
+
+
+def _busy(pid: int | None) -> StoreBusy:
+    who_en = f"process {pid}" if pid else "another process"
+    who_fr = f"le processus {pid}" if pid else "un autre processus"
+    return StoreBusy(
+        f"the store is in use by {who_en}; wait until it ends",
+        f"la base est utilisée par {who_fr} ; attendez qu'il ait fini",
+        pid=pid,
+    )
+
+
+def _written_pid(descriptor: int) -> int | None:
+    written = os.pread(descriptor, 32, 0).strip()
+    return int(written) if written.isdigit() else None
+
+
+@contextmanager
+def translated(place: Path) -> Iterator[None]:
+    """Turn what the system says about files of the home into our errors.
+
+    Raises:
+        DiskFull: no space is left.
+        StoreError: any other reason.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise DiskFull(
+                f"no space is left for {place}; free some and run the command again",
+                f"il ne reste plus de place pour {place} ; libérez-en et relancez la commande",
+            ) from error
+        raise StoreError(
+            f"cannot use {place}: {error.strerror or error}",
+            f"impossible d'utiliser {place} : {error.strerror or error}",
+        ) from error
+
+
+def blocks(source: Path) -> Iterator[bytes]:
+    """The bytes of a source file, a block at a time.
+
+    Raises:
+        DocumentError: it cannot be read.
+    """
+    try:
+        with source.open("rb") as reading:
+            while block := reading.read(_BLOCK):
+                yield block
+    except OSError as error:
+        raise DocumentError(
+            RejectReason.UNREADABLE,
+            f"cannot be read: {error.strerror or error}",
+            f"lecture impossible : {error.strerror or error}",
+        ) from error
+
+
+def open_private(path: Path) -> BinaryIO:
+    """A new or emptied file that only this user may read."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a private file so that a reader sees all of it or what was there before, whatever happens."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open_private(partial) as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        _sync_folder(path.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
