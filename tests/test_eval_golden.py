@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
@@ -11,7 +12,13 @@ from typing import Any
 
 import pytest
 
+from eval.answers import holds_value, place
+from eval.cases import Case, golden
+from ingest.outline import outline
+from ingest.parsers import Limits, parse
+from ingest.samples.render import SAMPLES as SHIPPED
 from ingest.samples.source import parts, sources
+from rag.types import Section
 
 GOLDEN = Path(__file__).resolve().parent.parent / "eval" / "golden"
 FROZEN = "d4c266310e0287006cf96abb57ccc7f58879513de0e891f75aa738d008f70aeb"
@@ -74,9 +81,9 @@ def test_english_questions() -> None:
 def test_answer_stands_in_the_expected_article(row: dict[str, Any]) -> None:
     """The expected article exists once, is in force on the as-of date, and holds each short answer."""
     texts = []
-    for place in row["expected"]:
-        source = SAMPLES[place["document"]]
-        [part] = [part for part in parts(source) if place["article"] in (part.number, part.heading)]
+    for named in row["expected"]:
+        source = SAMPLES[named["document"]]
+        [part] = [part for part in parts(source) if named["article"] in (part.number, part.heading)]
         texts.append(folded(part.text))
         day = row.get("as_of", "2026-11-23")
         assert str(source.valid_from) <= day
@@ -84,6 +91,27 @@ def test_answer_stands_in_the_expected_article(row: dict[str, Any]) -> None:
     assert row["answers"]
     for answer in row["answers"]:
         assert any(folded(answer) in text for text in texts), answer
+
+
+@functools.cache
+def shipped(document: str) -> tuple[Section, ...]:
+    source = SAMPLES[document]
+    parsed = parse(SHIPPED / source.corpus / source.name, Limits())
+    return tuple(outline(parsed.blocks, language=source.language))
+
+
+@pytest.mark.parametrize("case", [case for case in golden() if not case.unanswerable], ids=lambda case: case.id)
+def test_answer_is_read_from_the_shipped_file(case: Case) -> None:
+    """Each short answer comes out of the shipped file, in the section that is expected."""
+    read = ""
+    for expected in case.expected:
+        wanted = place(expected.article or "", case.language)
+        for section in shipped(expected.document):
+            names = [section.number or "", section.heading, *section.path]
+            if any(place(name, case.language) == wanted for name in names if name):
+                read += "\n".join([section.heading, *(block.text for block in section.blocks)])
+    for answer in case.answers:
+        assert holds_value(read, answer), answer
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row["unanswerable"]], ids=lambda row: row["id"])
