@@ -1,0 +1,422 @@
+"""From sections to chunks: never two articles in one, lists with their lead-in, tables with their header. Pure.
+
+The text of a document is what :func:`document_text` writes, and every chunk is a slice of it:
+``document_text(sections)[chunk.start:chunk.end] == chunk.text``. That text is written for reading: a table
+longer than a chunk appears in it as several tables, each under its header row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from ingest.outline import is_item, outline, recognise
+from rag import references, sentences
+from rag.types import Block, BlockKind, Chunk, Document, Parsed, Section, SectionKind
+
+CHUNK_CHARACTERS: Final = 900
+"""Length that a chunk aims at: one or two paragraphs of a regulation, about 230 tokens of the default embedder,
+which reads 256; the reference figures of retrieval were measured at this length."""
+SMALL_SECTION: Final = 250
+"""Characters below which the neighbours under one article share a chunk: too short to be found by themselves."""
+_NAMESPACE: Final = uuid.UUID("5a0a3c0e-6a1b-5c7e-9b1d-3f0d6a2c4e11")
+LONGEST_REFERENCE: Final = 80
+"""Characters of a heading without a number that serve as its reference."""
+_PREAMBLE: Final = {"fr": "Préambule", "en": "Preamble"}
+_POINT: Final = {"fr": "Point", "en": "Section"}
+"""What the decimal headings of circulars and policies are called when they are cited."""
+_CELL: Final = " | "
+_BETWEEN: Final = "\n\n"
+
+
+def read(parsed: Parsed, document: Document) -> list[Chunk]:
+    """The chunks of a parsed file: its outline, then its parts, in reading order."""
+    return chunk(document, outline(parsed.blocks, language=document.language))
+
+
+def split_text(
+    document: str,
+    title: str,
+    text: str,
+    *,
+    corpus: str = "",
+    language: str = "fr",
+    section: str = "",
+    article: str = "",
+) -> list[Chunk]:
+    """The chunks of a plain text that is one article or page of its own; ``section`` is its path, `` > `` between."""
+    blocks = tuple(
+        Block(BlockKind.ITEM if is_item(line) else BlockKind.PARAGRAPH, " ".join(line.split()))
+        for line in text.splitlines()
+        if line.strip()
+    )
+    path = tuple(part.strip() for part in section.split(" > ") if part.strip())
+    kind = SectionKind.ARTICLE if article else SectionKind.DIVISION
+    heading = "" if not article else article if recognise(article) else f"Article {article}"
+    owner = Document(
+        id=document,
+        corpus=corpus,
+        title=title,
+        language=language,
+        source="",
+        sha256="",
+        media_type="text/plain",
+    )
+    return chunk(owner, [Section(kind, heading, article or None, path, blocks)])
+
+
+def document_text(sections: Sequence[Section]) -> str:
+    """The whole text of a document: headings, paragraphs, lists and tables in reading order."""
+    return _Text.of(sections).written
+
+
+def chunk(document: Document, sections: Sequence[Section]) -> list[Chunk]:
+    """Cut a document into chunks of about :data:`CHUNK_CHARACTERS`, in reading order.
+
+    A chunk holds text of one article (or annex, or preamble) only. The same document and sections always give
+    the same ids and texts, and an edit leaves the ids of the other articles as they were.
+    """
+    text = _Text.of(sections)
+    chunks: list[Chunk] = []
+    places: Counter[tuple[str, ...]] = Counter()
+    for group in _groups(document, sections, text):
+        annex = _annex(group.owner, sections)
+        reference = _reference(group.owner, annex, document.language, alone=len(sections) == 1)
+        keys = _keys(group.owner, annex, document.title)
+        for run in _packed(group.units):
+            first, last = run[0], run[-1]
+            path = _path(sections, first, last)
+            body = text.written[first.start : last.end]
+            chunks.append(
+                Chunk(
+                    id=_id(document, path, places[path], body),
+                    corpus=document.corpus,
+                    document=document.id,
+                    title=document.title,
+                    reference=reference,
+                    path=path,
+                    text=body,
+                    ordinal=len(chunks),
+                    language=document.language,
+                    start=first.start,
+                    end=last.end,
+                    page=first.page,
+                    page_end=first.page if last.page is None else last.page,
+                    norm_rank=document.norm_rank,
+                    validity=document.validity,
+                    groups=document.groups,
+                    clearance=document.clearance,
+                    own_references=keys,
+                    mentions=references.mentions(body),
+                )
+            )
+            places[path] += 1
+    return chunks
+
+
+def _annex(owner: Section, sections: Sequence[Section]) -> Section | None:
+    """The annex that a section is or stands in."""
+    if owner.kind is SectionKind.ANNEX:
+        return owner
+    annexes = {section.heading: section for section in sections if section.kind is SectionKind.ANNEX}
+    return next((annexes[heading] for heading in owner.path if heading in annexes), None)
+
+
+# --- the text -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """A stretch of the text that is not cut further: a paragraph, an item, a sentence, a part of a table.
+
+    ``lead`` says that it introduces what comes next.
+    """
+
+    section: int
+    start: int
+    end: int
+    page: int | None
+    lead: bool = False
+
+    @property
+    def length(self) -> int:
+        return self.end - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """The text of a document and where its units stand in it; headings are written but are no units."""
+
+    written: str
+    units: tuple[tuple[_Unit, ...], ...]
+    headings: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def of(cls, sections: Sequence[Section]) -> _Text:
+        pieces: list[str] = []
+        position = 0
+        units: list[tuple[_Unit, ...]] = []
+        headings: list[tuple[int, int]] = []
+
+        def write(part: str, before: str) -> tuple[int, int]:
+            nonlocal position
+            if pieces:
+                pieces.append(before)
+                position += len(before)
+            start = position
+            pieces.append(part)
+            position += len(part)
+            return start, position
+
+        for index, section in enumerate(sections):
+            headings.append(write(section.heading, _BETWEEN) if section.heading else (position, position))
+            written: list[_Unit] = []
+            for number, block in enumerate(section.blocks):
+                after = section.blocks[number + 1].kind if number + 1 < len(section.blocks) else None
+                for part in _parts(block):
+                    listed = block.kind is BlockKind.ITEM and written
+                    start, end = write(part, "\n" if listed else _BETWEEN)
+                    lead = part.endswith(":") or (after is BlockKind.TABLE and block.kind is not BlockKind.TABLE)
+                    written += _units(index, part, start, end, block, lead=lead)
+            units.append(tuple(written))
+        return cls("".join(pieces), tuple(units), tuple(headings))
+
+
+def _parts(block: Block) -> Iterator[str]:
+    """The text of a block; that of a long table in parts, each under the header row."""
+    if block.kind is not BlockKind.TABLE or not block.rows:
+        if block.text.strip():
+            yield block.text.strip()
+        return
+    header, *rows = [_row(row) for row in block.rows if any(cell.strip() for cell in row)] or [""]
+    if not header:
+        return
+    if not rows or len(header) > CHUNK_CHARACTERS // 2:  # no header worth repeating
+        header, rows = "", [header, *rows]
+    current: list[str] = [header] if header else []
+    length = len(header)
+    held = 0
+    for row in rows:
+        if held and length + 1 + len(row) > CHUNK_CHARACTERS:
+            yield "\n".join(current)
+            current, length, held = ([header] if header else []), len(header), 0
+        current.append(row)
+        length += 1 + len(row)
+        held += 1
+    yield "\n".join(current)
+
+
+def _row(cells: Sequence[str]) -> str:
+    """One row as a line that reads."""
+    return _CELL.join(" ".join(cell.split()) for cell in cells).strip()
+
+
+def _units(section: int, part: str, start: int, end: int, block: Block, *, lead: bool) -> list[_Unit]:
+    if len(part) <= CHUNK_CHARACTERS:
+        return [_Unit(section, start, end, block.page, lead=lead)]
+    spans = list(_cut(part))
+    return [
+        _Unit(section, start + begin, start + stop, block.page, lead=lead and stop == len(part))
+        for begin, stop in spans
+    ]
+
+
+def _cut(text: str) -> Iterator[tuple[int, int]]:
+    """Spans of a long text, at sentence ends; within a sentence only where it is longer than a chunk by itself."""
+    for start, end in sentences.split(text):
+        if end - start <= CHUNK_CHARACTERS:
+            yield start, end
+            continue
+        position = start
+        for piece in _split_long(text[start:end]):
+            stop = position + len(piece)
+            trimmed = text[position:stop].strip()
+            if trimmed:
+                begin = position + len(text[position:stop]) - len(text[position:stop].lstrip())
+                yield begin, begin + len(trimmed)
+            position = stop
+
+
+def _split_long(text: str) -> list[str]:
+    """Pieces of one overlong sentence that give it back when joined."""
+    # Imported here: the package brings many modules with it, and sentences this long are rare.
+    from langchain_text_splitters import RecursiveCharacterTextSplitter
+
+    splitter = RecursiveCharacterTextSplitter(
+        separators=["\n", r" ; ", r"; ", r" : ", r", ", r" ", ""],
+        is_separator_regex=False,
+        keep_separator="end",
+        chunk_size=CHUNK_CHARACTERS,
+        chunk_overlap=0,
+        strip_whitespace=False,
+    )
+    return splitter.split_text(text)
+
+
+# --- groups of sections that may share chunks -----------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Neighbouring sections under one article; ``owner`` is the section that gives the reference."""
+
+    owner: Section
+    sections: tuple[int, ...]
+    units: tuple[_Unit, ...]
+
+
+def _groups(document: Document, sections: Sequence[Section], text: _Text) -> Iterator[_Group]:
+    owners = _owners(sections)
+    index = 0
+    while index < len(sections):
+        members = [index]
+        length = _length(text.units[index])
+        owner = owners[index]
+        while (
+            owner is not None
+            and (after := members[-1] + 1) < len(sections)
+            and owners[after] == owner
+            and (length < SMALL_SECTION or _length(text.units[after]) < SMALL_SECTION)
+            and length + _length(text.units[after]) <= CHUNK_CHARACTERS
+        ):
+            members.append(after)
+            length += _length(text.units[after])
+        units = tuple(unit for member in members for unit in text.units[member])
+        if not units and _childless(sections, index):
+            start, end = text.headings[index]
+            units = (_Unit(index, start, end, sections[index].page),) if end > start else ()
+        if units and not _repeats_title(document, sections, units, text):
+            reference = sections[index if owner is None else owner]
+            yield _Group(reference, tuple(members), units)
+        index = members[-1] + 1
+
+
+def _length(units: Sequence[_Unit]) -> int:
+    return units[-1].end - units[0].start if units else 0
+
+
+def _owners(sections: Sequence[Section]) -> list[int | None]:
+    """For each section the index of the article or annex that it is or stands under."""
+    owners: list[int | None] = []
+    for index, section in enumerate(sections):
+        if section.kind in {SectionKind.ARTICLE, SectionKind.ANNEX}:
+            owners.append(index)
+            continue
+        previous = owners[-1] if owners else None
+        above = None if previous is None else (*sections[previous].path, sections[previous].heading)
+        owners.append(previous if above is not None and section.path[: len(above)] == above else None)
+    return owners
+
+
+def _childless(sections: Sequence[Section], index: int) -> bool:
+    """Whether nothing stands under a heading, so that its own words would be lost with it."""
+    if index + 1 == len(sections):
+        return True
+    inner = (*sections[index].path, sections[index].heading)
+    return sections[index + 1].path[: len(inner)] != inner
+
+
+def _repeats_title(document: Document, sections: Sequence[Section], units: Sequence[_Unit], text: _Text) -> bool:
+    """Whether a preamble says nothing but the title, which every chunk carries anyway."""
+    if len(sections) == 1 or sections[units[0].section].kind is not SectionKind.PREAMBLE:
+        return False
+    words = text.written[units[0].start : units[-1].end]
+    return _folded(words) == _folded(document.title)
+
+
+def _folded(text: str) -> str:
+    return " ".join(re.findall(r"\w+", text.casefold()))
+
+
+# --- packing --------------------------------------------------------------------------------------------
+
+
+def _packed(units: Sequence[_Unit]) -> list[list[_Unit]]:
+    """Runs of units of at most a chunk each; a lead-in goes with what it introduces, and no crumb is left over."""
+    runs: list[list[_Unit]] = []
+    current: list[_Unit] = []
+    for unit in units:
+        if current and unit.end - current[0].start > CHUNK_CHARACTERS:
+            carried = _carried(current, unit)
+            runs.append(current[: len(current) - len(carried)])
+            current = carried
+        current.append(unit)
+    runs.append(current)
+    if len(runs) > 1 and _length(runs[-1]) < SMALL_SECTION:
+        runs[-2:] = _balanced([*runs[-2], *runs[-1]])
+    return runs
+
+
+def _carried(current: Sequence[_Unit], unit: _Unit) -> list[_Unit]:
+    """The lead-in at the end of ``current`` that goes over to the next chunk with ``unit``, when it fits there."""
+    if len(current) > 1 and current[-1].lead and unit.end - current[-1].start <= CHUNK_CHARACTERS:
+        return [current[-1]]
+    return []
+
+
+def _balanced(units: Sequence[_Unit]) -> list[list[_Unit]]:
+    """Two runs as equal as can be, none longer than a chunk, the first not ending in a lead-in."""
+
+    def cost(cut: int) -> tuple[bool, bool, int]:
+        first, second = _length(units[:cut]), _length(units[cut:])
+        return max(first, second) > CHUNK_CHARACTERS, units[cut - 1].lead, max(first, second)
+
+    cut = min(range(1, len(units)), key=cost)
+    return [list(units[:cut]), list(units[cut:])]
+
+
+# --- naming ---------------------------------------------------------------------------------------------
+
+
+def _path(sections: Sequence[Section], first: _Unit, last: _Unit) -> tuple[str, ...]:
+    """The headings above everything in the chunk, its own included."""
+    begin, end = (
+        (*section.path, section.heading) if section.heading else section.path
+        for section in (sections[first.section], sections[last.section])
+    )
+    shared = next((i for i, (one, two) in enumerate(zip(begin, end, strict=False)) if one != two), None)
+    return begin[: min(len(begin), len(end)) if shared is None else shared]
+
+
+def _reference(owner: Section, annex: Section | None, language: str, *, alone: bool) -> str:
+    """How a person cites the section: ``Article 4``, ``Annexe 1, article 2``, ``Chapitre 2``."""
+    if owner.kind is SectionKind.PREAMBLE:
+        return "" if alone else _PREAMBLE.get(language, _PREAMBLE["fr"])
+    own = _label(owner, language)
+    if annex is None or annex is owner:
+        return own
+    return f"{_label(annex, language)}, {own[:1].lower()}{own[1:]}"
+
+
+def _label(section: Section, language: str) -> str:
+    found = recognise(section.heading, loose=True)
+    if found is None:
+        if section.kind is SectionKind.ARTICLE and section.number:
+            return f"{_POINT.get(language, _POINT['fr'])} {section.number}"
+        return section.heading[:LONGEST_REFERENCE].rstrip()
+    word, _, rest = found.label.partition(" ")
+    word = "Article" if word.lower() == "art." else word
+    if word.isupper() and len(word) > 1:
+        word = word.capitalize()
+        rest = rest.lower() if rest.isalpha() and rest.lower() in {"premier", "unique", "préliminaire"} else rest
+    return f"{word} {rest}".strip()
+
+
+def _keys(owner: Section, annex: Section | None, title: str) -> tuple[str, ...]:
+    """The keys an exact search finds the section by; an article of an annex answers for its annex only."""
+    section = owner if annex is None else annex
+    if section.number is None or section.kind not in {SectionKind.ARTICLE, SectionKind.ANNEX}:
+        return ()
+    return references.article_keys(section.number, title, section.kind)
+
+
+def _id(document: Document, path: Sequence[str], ordinal: int, body: str) -> str:
+    digest = hashlib.sha256(body.encode()).hexdigest()
+    # JSON keeps the parts apart whatever characters they hold.
+    return str(uuid.uuid5(_NAMESPACE, json.dumps([document.corpus, document.id, list(path), ordinal, digest])))

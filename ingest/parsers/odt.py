@@ -1,0 +1,249 @@
+"""ODT: the package read by odfdo, its content walked in reading order.
+
+Headers, footers, comments, deleted and hidden text are left out; list and heading numbers are written as they show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+from zipfile import BadZipFile
+
+import odfdo
+from lxml import etree
+
+from ingest.parsers import Limits
+from ingest.parsers.docx import roman
+from ingest.parsers.tables import table
+from ingest.sniff import File, Kind
+from rag.errors import DocumentError, RejectReason
+from rag.types import Block, BlockKind, Parsed
+
+TEXT: Final = "{urn:oasis:names:tc:opendocument:xmlns:text:1.0}"
+TABLE: Final = "{urn:oasis:names:tc:opendocument:xmlns:table:1.0}"
+OFFICE: Final = "{urn:oasis:names:tc:opendocument:xmlns:office:1.0}"
+STYLE: Final = "{urn:oasis:names:tc:opendocument:xmlns:style:1.0}"
+DRAW: Final = "{urn:oasis:names:tc:opendocument:xmlns:drawing:1.0}"
+_DC: Final = "{http://purl.org/dc/elements/1.1/}"
+_SKIPPED: Final = frozenset(
+    {OFFICE + "annotation", OFFICE + "annotation-end", TEXT + "tracked-changes", TEXT + "hidden-text"}
+    | {TEXT + "table-of-content", TEXT + "alphabetical-index", TEXT + "hidden-paragraph", TEXT + "sequence-decls"}
+    | {TEXT + "illustration-index", TEXT + "table-index", TEXT + "user-index", TEXT + "object-index"}
+    | {OFFICE + "forms", OFFICE + "event-listeners", OFFICE + "scripts"}
+)
+_MOST_REPEATED: Final = 64
+"""Cells or rows that one element may stand for; spreadsheets fill their sheets to the edge this way."""
+_DEEPEST: Final = 40
+
+Element = Any  # lxml elements are untyped
+
+
+class OdtParser:
+    """OpenDocument texts."""
+
+    def accepts(self, file: File) -> bool:
+        return file.kind is Kind.ODT
+
+    def parse(self, file: File, limits: Limits) -> Parsed:
+        del limits  # the sandbox keeps them
+        content, styles, title = parts(file)
+        body = content.find(f"{OFFICE}body/{OFFICE}text")
+        if body is None:
+            raise broken()
+        return Parsed(tuple(_Reader(content, styles).blocks(body)), Kind.ODT.value, title=title)
+
+
+def broken() -> DocumentError:
+    return DocumentError(RejectReason.CORRUPT, "the OpenDocument file is broken", "le fichier OpenDocument est abîmé")
+
+
+def parts(file: File) -> tuple[Element, Element | None, str | None]:
+    """The content and styles of an OpenDocument package as trees that fetch and expand nothing, and its title."""
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
+    try:
+        package = odfdo.Container(str(file.path))
+        content = etree.fromstring(package.get_part("content.xml"), parser)
+        names = package.parts
+        styles = etree.fromstring(package.get_part("styles.xml"), parser) if "styles.xml" in names else None
+        meta = etree.fromstring(package.get_part("meta.xml"), parser) if "meta.xml" in names else None
+    except (BadZipFile, KeyError, ValueError, TypeError, OSError, etree.XMLSyntaxError) as error:
+        raise broken() from error
+    title = None if meta is None else meta.findtext(f".//{_DC}title")
+    return content, styles, title or None
+
+
+class _Reader:
+    """Walks a text in reading order and counts its lists."""
+
+    def __init__(self, content: Element, styles: Element | None) -> None:
+        self._lists: dict[str, dict[int, Element]] = {}
+        self._outline: dict[int, Element] = {}
+        self._headings: dict[int, int] = {}
+        self._continued: dict[str, dict[int, int]] = {}
+        for root in (content, styles):
+            if root is None:
+                continue
+            for style in root.iter(TEXT + "list-style"):
+                self._lists[style.get(STYLE + "name", "")] = {
+                    int(level.get(TEXT + "level", "1")): level for level in style if isinstance(level.tag, str)
+                }
+            for level in root.iter(TEXT + "outline-level-style"):
+                self._outline[int(level.get(TEXT + "level", "1"))] = level
+
+    def blocks(self, parent: Element, depth: int = 0) -> Iterator[Block]:
+        if depth > _DEEPEST:
+            return
+        for child in parent:
+            tag = child.tag
+            if tag in _SKIPPED or not isinstance(tag, str):
+                continue
+            if tag == TEXT + "h":
+                yield from self._heading(child)
+            elif tag == TEXT + "p":
+                yield from self._paragraph(child, BlockKind.PARAGRAPH, "", depth)
+            elif tag == TEXT + "list":
+                yield from self._list(child, "", 1, {}, depth)
+            elif tag == TABLE + "table":
+                yield from self._table(child, depth)
+            else:  # sections, frames, text boxes
+                yield from self.blocks(child, depth + 1)
+
+    def _heading(self, element: Element) -> Iterator[Block]:
+        text = words(element)
+        value = element.get(TEXT + "outline-level", "1")
+        level = int(value) if value.isdigit() else 1
+        if not text:
+            return
+        number = ""
+        if element.get(TEXT + "is-list-header") != "true":
+            self._headings[level] = self._headings.get(level, 0) + 1
+            for deeper in [other for other in self._headings if other > level]:
+                del self._headings[deeper]
+            number = _number(self._outline, level, self._headings)
+        yield Block(BlockKind.HEADING, f"{number} {text}".strip(), level)
+
+    def _paragraph(self, element: Element, kind: BlockKind, marker: str, depth: int) -> Iterator[Block]:
+        text = words(element)
+        if text:
+            yield Block(kind, f"{marker} {text}".strip())
+        for box in element.iter(DRAW + "text-box"):
+            yield from self.blocks(box, depth + 1)
+
+    def _list(self, element: Element, style: str, level: int, counts: dict[int, int], depth: int) -> Iterator[Block]:
+        if depth > _DEEPEST:
+            return
+        style = element.get(TEXT + "style-name") or style
+        levels = self._lists.get(style, {})
+        if level == 1:
+            counts = self._continued.get(style, {}) if element.get(TEXT + "continue-numbering") == "true" else {}
+            self._continued[style] = counts
+        counts.pop(level, None) if level > 1 else None
+        for item in element:
+            if item.tag not in {TEXT + "list-item", TEXT + "list-header"}:
+                continue
+            marker = ""
+            if item.tag == TEXT + "list-item":
+                start = levels[level].get(TEXT + "start-value", "1") if level in levels else "1"
+                begin = int(start) if start.isdigit() else 1
+                counts[level] = counts[level] + 1 if level in counts else begin
+                marker = _number(levels, level, counts) or "-"
+            for child in item:
+                if child.tag == TEXT + "list":
+                    yield from self._list(child, style, level + 1, counts, depth + 1)
+                elif child.tag == TEXT + "h":
+                    yield from self._heading(child)
+                elif child.tag == TEXT + "p":
+                    yield from self._paragraph(child, BlockKind.ITEM, marker, depth)
+                    marker = ""
+                elif child.tag == TABLE + "table":
+                    yield from self._table(child, depth + 1)
+
+    def _table(self, element: Element, depth: int) -> Iterator[Block]:
+        inner: list[Block] = []
+        rows = []
+        for row in rows_of(element):
+            cells: list[str] = []
+            for cell in row:
+                if cell.tag not in {TABLE + "table-cell", TABLE + "covered-table-cell"}:
+                    continue
+                content = list(self.blocks(cell, depth + 1))
+                inner += [block for block in content if block.kind is BlockKind.TABLE]
+                text = " ".join(" ".join(block.text.split()) for block in content if block.kind is not BlockKind.TABLE)
+                cells += [text] * repeated(cell, "columns")
+            rows += [tuple(cells)] * repeated(row, "rows")
+        filled = [row for row in rows if any(row)]
+        if filled and max(map(len, filled)) == 1:  # a frame around a text
+            yield from (Block(BlockKind.PARAGRAPH, row[0]) for row in filled)
+        elif filled:
+            yield table(filled)
+        yield from inner
+
+
+def rows_of(element: Element) -> Iterator[Element]:
+    """The rows of a table, those in header and group elements included, none of inner tables."""
+    for child in element:
+        if child.tag == TABLE + "table-row":
+            yield child
+        elif child.tag in {TABLE + "table-header-rows", TABLE + "table-rows", TABLE + "table-row-group"}:
+            yield from rows_of(child)
+
+
+def repeated(element: Element, what: str) -> int:
+    """How many cells or rows one element stands for, within reason."""
+    value = element.get(f"{TABLE}number-{what}-repeated", "1")
+    return max(1, min(int(value) if value.isdigit() and len(value) < 9 else 1, _MOST_REPEATED))
+
+
+def words(element: Element) -> str:
+    """The words of a paragraph as they show, in one line; notes follow where they are called."""
+    return " ".join("".join(_pieces(element)).split())
+
+
+def _pieces(element: Element) -> Iterator[str]:
+    yield element.text or ""
+    for child in element:
+        tag = child.tag
+        if isinstance(tag, str) and tag not in _SKIPPED:
+            if tag in {TEXT + "s", TEXT + "tab", TEXT + "line-break"}:
+                yield " "
+            elif tag == TEXT + "note":
+                body = child.find(TEXT + "note-body")
+                yield f" ({words(body)}) " if body is not None and words(body) else ""
+            elif tag in {TEXT + "p", TEXT + "h"}:
+                yield " "
+                yield from _pieces(child)
+                yield " "
+            elif tag.startswith(DRAW):
+                pass  # text boxes are blocks of their own
+            else:
+                yield from _pieces(child)
+        yield child.tail or ""
+
+
+def _number(levels: dict[int, Element], level: int, counts: dict[int, int]) -> str:
+    """The number that shows at ``level``; empty where the style shows none, ``-`` for a bullet."""
+    style = levels.get(level)
+    if style is None:
+        return ""
+    if style.tag == TEXT + "list-level-style-bullet":
+        return "-"
+    form = style.get(STYLE + "num-format", "")
+    if not form:
+        return ""
+    shown = style.get(TEXT + "display-levels", "1")
+    first = level - (int(shown) if shown.isdigit() else 1) + 1
+    figures = [
+        _figure(counts.get(step, 1), levels[step].get(STYLE + "num-format", ""))
+        for step in range(max(first, 1), level + 1)
+        if step in levels and levels[step].get(STYLE + "num-format", "")
+    ]
+    return f"{style.get(STYLE + 'num-prefix', '')}{'.'.join(figures)}{style.get(STYLE + 'num-suffix', '')}".strip()
+
+
+def _figure(count: int, form: str) -> str:
+    if form in {"a", "A"}:
+        letter = chr(ord(form) + (count - 1) % 26)
+        return letter * ((count - 1) // 26 + 1)
+    if form in {"i", "I"}:
+        return roman(count) if form == "I" else roman(count).lower()
+    return str(count)

@@ -1,0 +1,99 @@
+"""Plain text in any common encoding; lines that were wrapped are joined again."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import charset_normalizer
+
+from ingest.outline import opens_block
+from ingest.parsers import Limits
+from ingest.sniff import File, Kind
+from rag.types import Block, BlockKind, Parsed
+
+_MARKS: Final = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_WIDEST_WRAP: Final = 120
+"""Characters of the longest line that may still be wrapped text; beyond, each line is a paragraph."""
+
+
+class TextParser:
+    """Text without markup."""
+
+    def accepts(self, file: File) -> bool:
+        return file.kind is Kind.TEXT
+
+    def parse(self, file: File, limits: Limits) -> Parsed:
+        del limits  # the sandbox keeps them
+        text = decode(file.path.read_bytes())
+        return Parsed(tuple(paragraphs(text)), Kind.TEXT.value)
+
+
+def decode(data: bytes, declared: str | None = None) -> str:
+    """The text of ``data``: by its byte order mark, else strict UTF-8, else as declared, else the likeliest encoding.
+
+    Declarations are often wrong; bytes beyond ASCII that are valid UTF-8 hardly ever are anything else.
+    """
+    for mark, encoding in _MARKS:
+        if data.startswith(mark):
+            return _clean(data.decode(encoding, errors="replace"))
+    if b"\0" in data[:4096]:
+        even, odd = data[:4096:2].count(0), data[1:4096:2].count(0)
+        return _clean(data.decode("utf-16-le" if odd > even else "utf-16-be", errors="replace"))
+    for tried in ("utf-8", declared):
+        try:
+            if tried:
+                return _clean(data.decode(_widened(tried)))
+        except (UnicodeDecodeError, LookupError):
+            continue
+    try:
+        return _clean(data.decode("cp1252"))
+    except UnicodeDecodeError:
+        best = charset_normalizer.from_bytes(data).best()
+        return _clean(str(best) if best is not None else data.decode("utf-8", errors="replace"))
+
+
+def _widened(encoding: str) -> str:
+    """Browsers read ISO-8859-1 and ASCII as windows-1252, and so do the people who declare them."""
+    name = codecs.lookup(encoding).name
+    return "cp1252" if name in {"iso8859-1", "ascii"} else name
+
+
+def _clean(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "").replace("\ufeff", "")
+
+
+def paragraphs(text: str) -> Iterator[Block]:
+    """Blocks of a plain text: blank lines part paragraphs, wrapped lines are joined."""
+    lines = [line.rstrip() for line in text.replace("\f", "\n\n").split("\n")]
+    width = _width(lines)
+    group: list[str] = []
+    for line in [*lines, ""]:
+        if line.strip() and not (group and _parts(group[-1], line, width)):
+            group.append(line)
+            continue
+        if group:
+            yield Block(BlockKind.PARAGRAPH, " ".join(" ".join(group).split()))
+        group = [line] if line.strip() else []
+
+
+def _width(lines: Sequence[str]) -> int:
+    """The column at which the text was wrapped; 0 when its lines are whole paragraphs."""
+    lengths = sorted(len(line) for line in lines if line.strip())
+    if not lengths or lengths[-1] > _WIDEST_WRAP:
+        return 0
+    return lengths[-max(1, len(lengths) // 20)]
+
+
+def _parts(before: str, line: str, width: int) -> bool:
+    """Whether ``line`` begins a paragraph though no blank line says so: its first word would have fitted before."""
+    if not width or opens_block(line.strip()):
+        return True
+    return len(before) + 1 + len(line.split()[0]) <= width - 8

@@ -1,0 +1,439 @@
+"""Reading files that nobody vouches for: in worker processes with limits, whose words are data and never code.
+
+A worker is a bare Python that imports the parsers and nothing of the engine. It is niced, may use only so much
+memory and processor time, may write no file and open no connection; it answers in JSON over a pipe, so that
+even a worker taken over by a hostile file can say nothing but text. One that dies becomes a row with a reason,
+and the next file gets a new one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import resource
+import selectors
+import signal
+import stat
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from ingest.parsers import Limits, parse
+from rag.errors import DocumentError, RejectReason
+from rag.types import Block, BlockKind, Parsed
+
+__all__ = ["Limits", "Sandbox"]
+
+_AHEAD: Final = 4
+"""Files read ahead per worker: enough to hide one slow file, few enough to hold their text in memory."""
+_CLOCK: Final = 3
+"""Seconds by the clock for each second of processor time: workers yield to a running answer and then wait long."""
+_GRACE: Final = 5.0
+"""Seconds added for starting up and handing over."""
+_MOST_ANSWER: Final = 128 * 1024 * 1024
+"""Bytes of one answer: some hundred thousand pages of text."""
+_MOST_FILES: Final = 500
+"""Files after which a worker is replaced, so that what libraries leak stays small."""
+_HEAVY: Final = 256
+"""MiB resident above which an idle worker is replaced."""
+_HEADER: Final = struct.Struct(">I")
+
+Result = Parsed | DocumentError
+
+
+class Sandbox:
+    """A small pool of worker processes that read files; use it as a context manager.
+
+    ``workers`` processes are started when the first files come and stay for the next ones. Not for several
+    threads at once.
+    """
+
+    def __init__(self, limits: Limits, workers: int) -> None:
+        self._limits = limits
+        self._size = max(1, workers)
+        self._workers: list[_Worker] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the workers at once."""
+        for worker in self._workers:
+            worker.kill()
+        self._workers = []
+
+    @property
+    def pids(self) -> list[int]:
+        """The process ids of the workers that run now."""
+        return [worker.pid for worker in self._workers if worker.alive]
+
+    def parse(self, paths: Iterable[Path]) -> Iterator[tuple[Path, Result]]:
+        """Each path with what was read in it or why not, in the order of ``paths``, a few files read ahead.
+
+        Never raises for a file. A file that crashes its worker, hangs it or wants too much memory is answered
+        with the reason; the others are not touched.
+        """
+        waiting = enumerate(paths)
+        names: dict[int, Path] = {}
+        done: dict[int, Result] = {}
+        following = 0
+        exhausted = False
+        try:
+            while True:
+                while not exhausted and len(names) < _AHEAD * self._size:
+                    idle = self._idle()
+                    if idle is None:
+                        break
+                    task = next(waiting, None)
+                    if task is None:
+                        exhausted = True
+                        break
+                    number, path = task
+                    names[number] = path
+                    refused = _refused(path, self._limits)
+                    if refused is not None:
+                        done[number] = refused
+                    else:
+                        idle.send(number, path, self._limits)
+                if following in done:
+                    yield names.pop(following), done.pop(following)
+                    following += 1
+                    continue
+                if not names:
+                    return
+                done.update(self._collected())
+        finally:
+            for worker in self._workers:
+                if worker.task is not None:  # the caller has left early
+                    worker.kill()
+            self._workers = [worker for worker in self._workers if worker.alive]
+
+    def _idle(self) -> _Worker | None:
+        """A worker without a task, started or replaced when need be; ``None`` when all are busy."""
+        for index, worker in enumerate(self._workers):
+            if worker.task is None:
+                if not worker.alive or worker.spent:
+                    worker.kill()
+                    self._workers[index] = _Worker()
+                return self._workers[index]
+        if len(self._workers) < self._size:
+            self._workers.append(_Worker())
+            return self._workers[-1]
+        return None
+
+    def _collected(self) -> dict[int, Result]:
+        """Wait until a worker answers, dies or runs out of time; what ended."""
+        busy = [worker for worker in self._workers if worker.task is not None]
+        ended: dict[int, Result] = {}
+        with selectors.DefaultSelector() as selector:
+            for worker in busy:
+                selector.register(worker.answers, selectors.EVENT_READ, worker)
+            left = min(worker.deadline for worker in busy) - time.monotonic()
+            ready = {key.data for key, _ in selector.select(max(0.0, left))}
+        for worker in busy:
+            task = worker.task
+            assert task is not None
+            if worker in ready:
+                result = worker.received()
+            elif worker.deadline <= time.monotonic():
+                worker.kill()
+                result = _timeout()
+            else:
+                continue
+            if result is not None:
+                ended[task] = result
+        return ended
+
+
+def _refused(path: Path, limits: Limits) -> DocumentError | None:
+    """Why a file needs no worker to be refused."""
+    try:
+        status = path.stat()
+    except OSError:
+        return DocumentError(RejectReason.UNREADABLE, "the file cannot be opened", "le fichier ne peut pas être ouvert")
+    if not stat.S_ISREG(status.st_mode):
+        return DocumentError(RejectReason.UNREADABLE, "this is no regular file", "ce n'est pas un fichier ordinaire")
+    if not status.st_size:
+        return DocumentError(RejectReason.EMPTY, "the file is empty", "le fichier est vide")
+    if status.st_size > limits.megabytes * 1_000_000:
+        return DocumentError(
+            RejectReason.TOO_LARGE,
+            f"the file is larger than {limits.megabytes} MB (setting `file_megabytes`)",
+            f"le fichier dépasse {limits.megabytes} Mo (réglage « file_megabytes »)",
+        )
+    return None
+
+
+def _timeout() -> DocumentError:
+    return DocumentError(
+        RejectReason.TIMEOUT,
+        "reading the file took too long (setting `file_seconds`)",
+        "la lecture du fichier a pris trop de temps (réglage « file_seconds »)",
+    )
+
+
+def _memory() -> DocumentError:
+    return DocumentError(
+        RejectReason.MEMORY,
+        "reading the file needs too much memory (setting `file_memory`)",
+        "la lecture du fichier demande trop de mémoire (réglage « file_memory »)",
+    )
+
+
+def _crashed() -> DocumentError:
+    return DocumentError(
+        RejectReason.CRASHED,
+        "the reader broke down on this file",
+        "le lecteur s'est interrompu sur ce fichier",
+    )
+
+
+class _Worker:
+    """One worker process as the coordinator sees it."""
+
+    def __init__(self) -> None:
+        root = str(Path(__file__).resolve().parent.parent)
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "ingest.sandbox"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
+            env={
+                "PATH": os.defpath,
+                "LANG": "C.UTF-8",
+                "PYTHONPATH": root,
+                "PYTHONDONTWRITEBYTECODE": "1",
+                "OPENBLAS_NUM_THREADS": "1",
+                "OMP_NUM_THREADS": "1",
+                "MALLOC_ARENA_MAX": "2",
+            },
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._requests = self._process.stdin
+        self.answers = self._process.stdout
+        os.set_blocking(self.answers.fileno(), False)
+        self.pid = self._process.pid
+        self.task: int | None = None
+        self.deadline = 0.0
+        self._buffer = bytearray()
+        self._files = 0
+        self._resident = 0
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    @property
+    def spent(self) -> bool:
+        """Whether the worker has read or holds so much that a new one is better."""
+        return self._files >= _MOST_FILES or self._resident > _HEAVY
+
+    def send(self, task: int, path: Path, limits: Limits) -> None:
+        self.task = task
+        self._files += 1
+        self._buffer.clear()
+        self.deadline = time.monotonic() + _CLOCK * limits.seconds + _GRACE
+        request = json.dumps({"path": str(path.absolute()), "limits": asdict(limits)}).encode("ascii")
+        with contextlib.suppress(BrokenPipeError):  # it has died; its silence is read as that
+            self._requests.write(_HEADER.pack(len(request)) + request)
+
+    def received(self) -> Result | None:
+        """What has arrived, when it is whole; a worker that has died or talks nonsense has crashed."""
+        for _ in range(64):
+            try:
+                piece = os.read(self.answers.fileno(), 1 << 20)
+            except BlockingIOError:  # nothing more for now
+                return None
+            if not piece:
+                return self._died()
+            self._buffer += piece
+            # The caller may have been busy while the worker waited to hand over: that is not its fault.
+            self.deadline = max(self.deadline, time.monotonic() + _GRACE)
+            if len(self._buffer) < _HEADER.size:
+                continue
+            (length,) = _HEADER.unpack_from(self._buffer)
+            if length > _MOST_ANSWER:
+                self.kill()
+                return DocumentError(
+                    RejectReason.TOO_LONG, "the file holds too much text", "le fichier contient trop de texte"
+                )
+            if len(self._buffer) - _HEADER.size >= length:
+                return self._understood(bytes(self._buffer[_HEADER.size : _HEADER.size + length]))
+        return None
+
+    def _understood(self, answer: bytes) -> Result:
+        try:
+            said = json.loads(answer)
+            result = _error(said["error"]) if "error" in said else _parsed(said["parsed"])
+            self._resident = int(said["resident"])
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            self.kill()
+            return _crashed()
+        self.task = None
+        self._buffer = bytearray()
+        return result
+
+    def _died(self) -> DocumentError:
+        try:
+            code = self._process.wait(timeout=_GRACE)
+        except subprocess.TimeoutExpired:
+            code = 0
+        self.kill()
+        if code == -signal.SIGXCPU:
+            return _timeout()
+        if code == -signal.SIGKILL:  # nobody here sent it: the system ran out of memory
+            return _memory()
+        return _crashed()
+
+    def kill(self) -> None:
+        """End the process and let go of its pipes."""
+        self.task = None
+        self._process.kill()
+        self._process.wait()
+        self._requests.close()
+        self.answers.close()
+
+
+# --- what crosses the pipe ------------------------------------------------------------------------------
+
+
+def _said(result: Result) -> dict[str, Any]:
+    if isinstance(result, DocumentError):
+        return {"error": {"reason": result.reason.value, "en": result.en, "fr": result.fr}}
+    blocks = [
+        [block.kind.value, block.text, block.level, block.page, [list(row) for row in block.rows]]
+        for block in result.blocks
+    ]
+    return {
+        "parsed": {
+            "blocks": blocks,
+            "media_type": result.media_type,
+            "title": result.title,
+            "pages": result.pages,
+            "warnings": list(result.warnings),
+        }
+    }
+
+
+def _error(said: dict[str, Any]) -> DocumentError:
+    return DocumentError(RejectReason(said["reason"]), _str(said["en"]), _str(said["fr"]))
+
+
+def _parsed(said: dict[str, Any]) -> Parsed:
+    """A ``Parsed`` from untrusted JSON; every value is checked for its type."""
+    return Parsed(
+        blocks=tuple(
+            Block(
+                kind=BlockKind(kind),
+                text=_str(text),
+                level=_int(level),
+                page=_int(page),
+                rows=tuple(tuple(_str(cell) for cell in row) for row in rows),
+            )
+            for kind, text, level, page, rows in said["blocks"]
+        ),
+        media_type=_str(said["media_type"]),
+        title=None if said["title"] is None else _str(said["title"]),
+        pages=_int(said["pages"]),
+        warnings=tuple(_str(warning) for warning in said["warnings"]),
+    )
+
+
+def _str(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("text expected")
+    return value.encode("utf-8", errors="replace").decode()  # lone surrogates would break whoever stores them
+
+
+def _int(value: object) -> int | None:
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+        raise TypeError("number expected")
+    return value
+
+
+# --- inside the worker ----------------------------------------------------------------------------------
+
+_FORBIDDEN: Final = (
+    "socket.", "subprocess.", "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "os.system", "urllib.", "ftplib.",
+    "http.", "smtplib.", "webbrowser.", "os.remove", "os.rename", "os.mkdir", "os.kill", "shutil.",
+)  # fmt: skip
+"""Audit events that no parser has a reason to cause."""
+
+
+def _confined(event: str, arguments: tuple[Any, ...]) -> None:
+    del arguments
+    if event.startswith(_FORBIDDEN):
+        raise PermissionError(f"a worker may not {event}")
+
+
+def _confine() -> None:
+    """Give up what reading files does not need; for the rest of this process's life."""
+    os.nice(19)
+    ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: die with the coordinator
+    with contextlib.suppress(OSError):  # a wish: be the first to go when the machine runs out of memory
+        Path("/proc/self/oom_score_adj").write_text("900", encoding="ascii")
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    sys.addaudithook(_confined)
+
+
+def _limit(limits: Limits) -> None:
+    """Processor time and memory for the next file, counted from what the process has used until now."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    seconds = int(used.ru_utime + used.ru_stime) + limits.seconds + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.RLIM_INFINITY))
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    size = pages * resource.getpagesize() + limits.memory * 1024 * 1024
+    resource.setrlimit(resource.RLIMIT_AS, (size, resource.RLIM_INFINITY))
+
+
+def _resident() -> int:
+    """MiB that this process holds now."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * resource.getpagesize() // (1024 * 1024)
+
+
+def _serve() -> None:
+    """Read requests until the coordinator hangs up; anything unforeseen ends the process, which says enough."""
+    requests = os.fdopen(os.dup(0), "rb")
+    answers = os.fdopen(os.dup(1), "wb")
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, 0)
+    os.dup2(nowhere, 1)  # what libraries print must not reach the pipe
+    _confine()
+    while len(header := requests.read(_HEADER.size)) == _HEADER.size:
+        request = json.loads(requests.read(_HEADER.unpack(header)[0]))
+        limits = Limits(**request["limits"])
+        _limit(limits)
+        result: Result
+        exhausted = False
+        try:
+            result = parse(Path(request["path"]), limits)
+        except DocumentError as error:
+            result = error
+        except MemoryError:
+            result = _memory()
+            exhausted = True
+        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        answer = json.dumps({**_said(result), "resident": _HEAVY + 1 if exhausted else _resident()}).encode("ascii")
+        answers.write(_HEADER.pack(len(answer)) + answer)
+        answers.flush()
+
+
+if __name__ == "__main__":
+    _serve()
