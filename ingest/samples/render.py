@@ -163,12 +163,13 @@ def web_page(source: Source) -> bytes:
     listing = False
     for block in source.blocks:
         text = _html(block.text, source.language)
-        if listing != (block.kind is BlockKind.ITEM):
+        bullet = block.text.startswith("- ")  # other items carry their own mark
+        if listing != bullet:
             body.append("</ul>" if listing else "<ul>")
             listing = not listing
         if block.level is not None:
             body.append(f"<h{block.level}>{text}</h{block.level}>")
-        elif block.kind is BlockKind.ITEM:
+        elif bullet:
             body.append(f"<li>{text.removeprefix('- ')}</li>")
         elif block.kind is BlockKind.TABLE:
             head, *rows = block.rows
