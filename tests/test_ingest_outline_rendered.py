@@ -157,6 +157,13 @@ def test_shipped_files(source: Source) -> None:
 
 
 @pytest.mark.slow
+def test_pages(rendered: Path) -> None:
+    """Set plainly, every text fills between 2 and 15 pages."""
+    for source in SOURCES:
+        assert 2 <= (parse(rendered / f"{source.id}.pdf", Limits()).pages or 0) <= 15, source.id
+
+
+@pytest.mark.slow
 def test_nothing_is_marked(rendered: Path) -> None:
     """The Word files really hold no heading: the test would prove nothing otherwise."""
     for source in SOURCES:
