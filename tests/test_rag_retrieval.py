@@ -1,0 +1,105 @@
+"""The search as a whole, over the fakes: what leads, what is seen, and what a reranker may change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import pytest
+
+from rag import lexical, references
+from rag.adapters.fake import DictStore, HashEmbedder
+from rag.retrieval import RERANK_DEPTH, Retriever
+from rag.types import Chunk, Hit, Point, Scope
+
+SCOPE = Scope(frozenset(), 0, {"rh": (1,)})
+
+
+def chunk(name: str, title: str, number: str, text: str) -> Chunk:
+    keys = references.article_keys(number, title)
+    return Chunk(name, "rh", title, title, f"Article {number}", (), text, 0, "fr", 0, len(text), own_references=keys)
+
+
+CHUNKS = [
+    chunk("t3", "Décision n° 2024-31 relative au télétravail", "3", "Deux jours par semaine au plus."),
+    chunk("t4", "Décision n° 2024-31 relative au télétravail", "4", "Le chef de service fixe les jours."),
+    chunk("c4", "Décision n° 2023-52 relative aux congés", "4", "Les congés se posent dix jours avant."),
+    chunk("v4", "Arrêté n° 2024-31 relatif à la vaccination", "4", "Le vaccin est gratuit."),
+    chunk("l1", "Code du travail", "L. 3141-3", "Le salarié a droit à un congé de deux jours et demi ouvrables."),
+]
+
+
+@dataclass(frozen=True)
+class Backwards:
+    """A reranker that prefers the last."""
+
+    fingerprint: str = "backwards"
+
+    def rerank(self, question: str, hits: Sequence[Hit]) -> list[Hit]:
+        return [replace(hit, score=(rank + 1) / 100) for rank, hit in enumerate(hits)][::-1]
+
+
+@pytest.fixture(scope="module")
+def embedder() -> HashEmbedder:
+    return HashEmbedder()
+
+
+@pytest.fixture(scope="module")
+def store(embedder: HashEmbedder) -> DictStore:
+    """A store with five articles published as snapshot 1."""
+    made = DictStore(embedder.fingerprint, embedder.dimension)
+    vectors = embedder.embed_passages([item.search_text for item in CHUNKS])
+    points = [Point(item, vector, lexical.chunk_vector(item)) for item, vector in zip(CHUNKS, vectors, strict=True)]
+    made.stage("rh", 1, points, [])
+    return made
+
+
+def found(retriever: Retriever, question: str, limit: int = 10) -> list[str]:
+    return [hit.chunk.id for hit in retriever.search(question, SCOPE, limit)]
+
+
+@pytest.mark.parametrize(
+    ("question", "best"),
+    [
+        ("Combien de jours de télétravail par semaine ?", "t3"),
+        ("conges dix jours", "c4"),
+        ("Que dit l'article 4 de la décision n° 2024-31 ?", "t4"),
+        ("Que dit l'article 4 de l'arrêté n° 2024-31 ?", "v4"),
+        ("Télétravail : que prévoit l'article 4 ?", "t4"),
+        ("que dit le l3141-3", "l1"),
+        ("L. 3141-3 : et le vaccin gratuit, la vaccination ?", "l1"),
+    ],
+)
+def test_the_best_hit(store: DictStore, embedder: HashEmbedder, question: str, best: str) -> None:
+    """By words, without accents, by reference with and without its text."""
+    assert found(Retriever(embedder, store), question)[0] == best
+
+
+def test_an_exact_hit_says_so(store: DictStore, embedder: HashEmbedder) -> None:
+    """The named article is marked; the others are not."""
+    hits = Retriever(embedder, store).search("article 4 de la décision n° 2024-31", SCOPE)
+    assert [hit.exact for hit in hits] == [True] + [False] * (len(hits) - 1)
+
+
+def test_limit_and_scope_are_kept(store: DictStore, embedder: HashEmbedder) -> None:
+    """No more than asked, and nothing of a corpus that the scope does not name."""
+    assert len(found(Retriever(embedder, store), "jours", limit=2)) == 2
+    assert Retriever(embedder, store).search("jours", Scope(frozenset(), 0, {})) == []
+
+
+def test_a_longer_list_begins_like_a_shorter_one(store: DictStore, embedder: HashEmbedder) -> None:
+    """Asking for more only adds at the end."""
+    retriever = Retriever(embedder, store)
+    assert found(retriever, "congés", limit=5)[:2] == found(retriever, "congés", limit=2)
+
+
+def test_a_reranker_orders_all_but_the_named_article(store: DictStore, embedder: HashEmbedder) -> None:
+    """Its order wins, except over an exact reference."""
+    plain = found(Retriever(embedder, store), "article 4 de la décision n° 2024-31")
+    reranked = found(Retriever(embedder, store, reranker=Backwards()), "article 4 de la décision n° 2024-31")
+    assert reranked[0] == plain[0] == "t4"
+    assert reranked[1:] == plain[1:][::-1]
+    assert (
+        found(Retriever(embedder, store, reranker=Backwards()), "congés", 1)
+        == found(Retriever(embedder, store), "congés", RERANK_DEPTH)[-1:]
+    )
