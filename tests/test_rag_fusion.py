@@ -102,12 +102,12 @@ def test_reranked_hits_keep_the_named_article_first() -> None:
     assert exact_first(hits[:1]) == hits[:1]
 
 
-scored = st.dictionaries(st.sampled_from("abcdefgh"), st.floats(-1, 40, width=32), max_size=8).map(
-    lambda scores: ranked(**scores)
-)
+def lists(lowest: float) -> st.SearchStrategy[tuple[Scored, ...]]:
+    scores = st.floats(lowest, 40, width=32)
+    return st.dictionaries(st.sampled_from("abcdefgh"), scores, max_size=8).map(lambda found: ranked(**found))
 
 
-@given(scored, scored, scored, st.floats(0, 1), st.integers(0, 10), st.integers(1, 8))
+@given(lists(-1), lists(0.0625), lists(1), st.floats(0, 1), st.integers(0, 10), st.integers(1, 8))
 def test_any_lists_give_each_chunk_once_in_order(
     dense: tuple[Scored, ...],
     sparse: tuple[Scored, ...],
