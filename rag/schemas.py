@@ -242,7 +242,7 @@ class UrlCitation(Sent):
 class Annotation(Sent):
     """OpenAI's citation: characters ``[start_index, end_index)`` of the content, and where their source is."""
 
-    type: Literal["url_citation"] = "url_citation"
+    type: Literal["url_citation"]
     url_citation: UrlCitation
 
 
@@ -269,7 +269,7 @@ class Usage(Sent):
 
 
 class AlbertChunk(Sent):
-    object: Literal["chunk"] = "chunk"
+    object: Literal["chunk"]
     id: str
     metadata: dict[str, str | int | None]
     content: str
@@ -278,7 +278,7 @@ class AlbertChunk(Sent):
 class SearchResult(Sent):
     """A passage in the shape of the Albert API."""
 
-    method: Literal["hybrid"] = "hybrid"
+    method: Literal["hybrid"]
     score: float
     chunk: AlbertChunk
 
@@ -381,20 +381,20 @@ class Delta(Sent):
 
 
 class ChunkChoice(Sent):
-    index: int = 0
+    index: int
     delta: Delta
     finish_reason: Literal["stop"] | None = None
 
 
 class Chunk(Sent):
-    """One event of a streamed answer; a field that is not set is not sent.
+    """One event of a streamed answer; a field that is not set is not sent (so nothing inside may have a default).
 
     The order: role with the passages, places in the queue, the text by verified sentences, annotations with
     the verdicts, ``finish_reason`` with the whole ``vauban`` object, usage on request, then ``[DONE]``.
     """
 
     id: str
-    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
+    object: Literal["chat.completion.chunk"]
     created: int
     model: str
     choices: list[ChunkChoice]
@@ -655,16 +655,25 @@ class Rejected(Sent):
 
 
 class Run(Sent):
-    """One ingestion. ``counts`` has the keys of ``ingest sync --json`` that are numbers, as far as it has come."""
+    """One ingestion. ``counts`` has the keys of ``ingest sync --json`` that are numbers, as far as it has come.
+
+    ``stage``, ``done`` and ``total`` tell the progress of a running one, ``error`` (a code) and ``detail`` why one
+    failed.
+    """
 
     id: str
     corpus: str
-    state: str
+    state: types.RunState
     snapshot: int | None
     counts: dict[str, float]
     rejected: list[Rejected]
     started: dt.datetime | None
     ended: dt.datetime | None
+    stage: str
+    done: int
+    total: int
+    error: str | None
+    detail: str
 
 
 # --- errors and probes ---------------------------------------------------------------------------------
@@ -826,17 +835,41 @@ def asked(answer: types.Answer) -> Asked:
     )
 
 
+def asked_from(completion: Completion) -> Asked:
+    """What ``vauban ask --json`` prints, from a completion: the commands that go through a live server need it."""
+    found = completion.vauban
+    by_number = {one.n: one for one in found.passages}
+    return Asked(
+        **dict(found),
+        text=completion.choices[0].message.content,
+        citations=[
+            Citation(
+                start=one.start,
+                end=one.end,
+                passage=n,
+                document=by_number[n].document,
+                reference=by_number[n].reference,
+                page=by_number[n].page,
+            )
+            for one in found.claims
+            if one.start is not None and one.end is not None and one.verdict is types.Verdict.SUPPORTED
+            for n in one.passages
+        ],
+    )
+
+
 def url_citations(answer: types.Answer, base: str = "") -> list[Annotation]:
     """The citations of an answer in OpenAI's shape; ``base`` is put before each URL."""
     by_number = {found.n: found for found in passages(answer.passages, dict(answer.snapshots))}
     return [
         Annotation(
+            type="url_citation",
             url_citation=UrlCitation(
                 start_index=cited.start,
                 end_index=cited.end,
                 title=", ".join(filter(None, (by_number[cited.passage].title, by_number[cited.passage].reference))),
                 url=base + by_number[cited.passage].url,
-            )
+            ),
         )
         for cited in answer.citations
     ]
@@ -847,8 +880,10 @@ def search_results(answer: types.Answer) -> list[SearchResult]:
     best = sorted(passages(answer.passages, dict(answer.snapshots)), key=lambda found: (-found.score, found.n))
     return [
         SearchResult(
+            method="hybrid",
             score=found.score,
             chunk=AlbertChunk(
+                object="chunk",
                 id=found.id,
                 content=found.text,
                 metadata={
@@ -863,6 +898,46 @@ def search_results(answer: types.Answer) -> list[SearchResult]:
         )
         for found in best
     ]
+
+
+def document(described: types.Document, state: str, snapshot: int) -> Document:
+    """A document on the wire, as it is at ``snapshot``."""
+    return Document(
+        id=described.id,
+        corpus=described.corpus,
+        title=described.title,
+        language=described.language,
+        source=described.source,
+        sha256=described.sha256,
+        media_type=described.media_type,
+        norm_rank=described.norm_rank,
+        valid_from=described.validity.start,
+        valid_to=described.validity.end,
+        pages=described.pages,
+        state=state,
+        snapshot=snapshot,
+        url=document_url(described.corpus, described.id, snapshot),
+        file=document_url(described.corpus, described.id, snapshot, rest="/file"),
+    )
+
+
+def run(status: types.RunStatus) -> Run:
+    """One ingestion on the wire."""
+    return Run(
+        id=status.id,
+        corpus=status.corpus,
+        state=status.state,
+        snapshot=status.snapshot,
+        counts=dict(status.counts),
+        rejected=[Rejected(path=one.path, reason=one.reason, detail=one.detail) for one in status.rejected],
+        started=status.started,
+        ended=status.ended,
+        stage=status.stage,
+        done=status.done,
+        total=status.total,
+        error=status.error,
+        detail=status.detail,
+    )
 
 
 def usage(answer: types.Answer) -> Usage:

@@ -1,0 +1,304 @@
+"""The HTTP API: an application made of small endpoints around one call each.
+
+The address is OpenAI's shape under ``/v1``; what is refused is a problem document (``rag.problems``); every
+request passes the guard (``rag.api_guard``). There is no documentation page, because those load scripts from
+elsewhere: ``/openapi.json`` describes everything.
+"""
+
+from __future__ import annotations
+
+import base64
+import importlib.metadata
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import numpy as np
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Match
+
+from rag import api_chat, api_documents, api_metrics, api_runs, problems, schemas
+from rag import identity as access
+from rag.api_guard import Guard
+from rag.api_metrics import Metrics
+from rag.api_service import ALL, Caller, Identity, Served, Service, Vauban, corpora_of, visible
+from rag.errors import BadRequest, NotFound, VaubanError
+from rag.problems import Refusal
+from rag.seams import Inbox
+from rag.streaming import Answers
+from rag.types import Chunk, Hit, Matrix, Principal, Question
+
+router = APIRouter()
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_PROBLEM = {
+    "model": schemas.Problem,
+    "description": "RFC 9457 problem document",
+    "content": {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}
+
+
+def create_app(
+    vauban: Vauban,
+    inbox: Inbox | None = None,
+    *,
+    token: str = "",
+    identity: Identity | None = None,
+) -> FastAPI:
+    """The application over running parts.
+
+    ``inbox`` takes in folders; without one, ingestion answers 501. ``token`` is the one of ``server.json``; without
+    one nobody may ingest. ``identity`` admits requests and says whose they are; the default follows the settings.
+    """
+    identity = identity or access.Identity(vauban.settings, vauban.local)
+    metrics = Metrics()
+    app = FastAPI(
+        title="Vauban",
+        summary="Questions about regulations, answered with their sources.",
+        version=importlib_version(),
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=_lifespan,
+        responses={"4XX": _PROBLEM, "5XX": _PROBLEM},
+        exception_handlers={
+            VaubanError: problems.on_error,
+            RequestValidationError: problems.on_invalid,
+            HTTPException: problems.on_http,
+        },
+    )
+    app.state.service = Service(
+        vauban=vauban,
+        inbox=inbox,
+        token=token,
+        identity=identity,
+        # One question is with the model while `queue` wait for it.
+        answers=Answers(vauban.settings.queue + 1),
+        metrics=metrics,
+    )
+    app.add_middleware(Guard, settings=vauban.settings, identity=identity, metrics=metrics)
+    for part in (router, api_chat.router, api_documents.router, api_runs.router):
+        app.include_router(part)
+    app.add_api_route("/v1/{rest:path}", nothing_here, methods=list(METHODS), include_in_schema=False)
+    return app
+
+
+def importlib_version() -> str:
+    """The version of the installed distribution; a checkout that is not installed has none."""
+    try:
+        return importlib.metadata.version("vauban")
+    except importlib.metadata.PackageNotFoundError:
+        return "0.0.0"
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """While the server stops, the answers in the making stop as well."""
+    yield
+    app.state.service.answers.close()
+
+
+# --- assistants, search, vectors -----------------------------------------------------------------------
+
+
+@router.get(
+    "/v1/models", response_model=schemas.Models, tags=["chat"], summary="The assistants that the caller may ask"
+)
+def list_models(service: Served, principal: Caller) -> schemas.Models:
+    """`vauban` searches every corpus that the caller may see, `vauban-NAME` only that one."""
+    return schemas.Models(data=_models(service, principal))
+
+
+@router.get("/v1/models/{model}", response_model=schemas.Model, tags=["chat"], summary="One assistant")
+def read_model(model: str, service: Served, principal: Caller) -> schemas.Model:
+    corpora_of(model, visible(service, principal))
+    return next(card for card in _models(service, principal) if card.id == model)
+
+
+def _models(service: Service, principal: Principal) -> list[schemas.Model]:
+    seen = visible(service, principal)
+    cards = [schemas.Model(id=ALL, created=service.started, title="Vauban", corpora=list(seen))]
+    return cards + [
+        schemas.Model(id=f"{ALL}-{name}", created=service.started, title=corpus.title, corpora=[name])
+        for name, corpus in seen.items()
+    ]
+
+
+@router.post(
+    "/v1/search", response_model=schemas.SearchResponse, tags=["search"], summary="The best passages, no answer"
+)
+def search(body: schemas.SearchRequest, service: Served, principal: Caller) -> schemas.SearchResponse:
+    """What an answer would be made from, best first."""
+    corpora = tuple(dict.fromkeys(body.corpora)) if body.corpora else None
+    question = Question(text=body.question, principal=principal, corpora=corpora, as_of=body.as_of)
+    engine = service.vauban.engine
+    hits = engine.search(question, body.limit)
+    scope = engine.scope(question)
+    return schemas.SearchResponse(
+        hits=schemas.hits(hits, scope.snapshots), as_of=scope.as_of, snapshots=scope.snapshots
+    )
+
+
+@router.post("/v1/embeddings", response_model=schemas.Embeddings, tags=["search"], summary="The vectors of texts")
+def embed(body: schemas.EmbeddingsRequest, service: Served, principal: Caller) -> schemas.Embeddings:
+    """By the embedder that searches. `input_type` is `passage`, or `query` for a question."""
+    embedder = service.vauban.embedder
+    if body.model not in {service.vauban.settings.embedder, embedder.fingerprint}:
+        corpora_of(body.model, visible(service, principal))
+    texts = [body.input] if isinstance(body.input, str) else body.input
+    if not texts or len(texts) > schemas.MOST_TEXTS or not all(texts):
+        raise Refusal(
+            f"`input` takes 1 to {schemas.MOST_TEXTS} texts, none of them empty",
+            f"« input » prend 1 à {schemas.MOST_TEXTS} textes, aucun vide",
+            code="invalid_request",
+            field="input",
+        )
+    if body.dimensions not in {None, embedder.dimension}:
+        raise Refusal(
+            f"this embedder has {embedder.dimension} dimensions and no others",
+            f"ce modèle de plongement a {embedder.dimension} dimensions, et pas d'autres",
+            code="unsupported_parameter",
+            field="dimensions",
+        )
+    if body.input_type == "query":
+        vectors: Matrix = np.stack([embedder.embed_query(text) for text in texts])
+    else:
+        vectors = embedder.embed_passages(texts)
+    in_base64 = body.encoding_format == "base64"
+    return schemas.Embeddings(
+        model=embedder.fingerprint,
+        data=[
+            schemas.Embedding(
+                index=index,
+                embedding=base64.b64encode(vector.astype("<f4").tobytes()).decode() if in_base64 else vector.tolist(),
+            )
+            for index, vector in enumerate(vectors)
+        ],
+    )
+
+
+@router.post(
+    "/v1/rerank", response_model=schemas.RerankResponse, tags=["search"], summary="Texts ordered by a question"
+)
+def rerank(body: schemas.RerankRequest, service: Served) -> schemas.RerankResponse:
+    """By the cross-encoder of the search; 501 where none is configured."""
+    reranker = service.vauban.reranker
+    if reranker is None:
+        raise Refusal(
+            "no reranker is configured on this server",
+            "aucun modèle de reclassement n'est configuré sur ce serveur",
+            code="no_reranker",
+            status=501,
+        )
+    if not body.query.strip():
+        raise BadRequest("the query is empty", "la requête est vide", code="empty_question")
+    hits = [Hit(_text_as_chunk(index, text), 0.0) for index, text in enumerate(body.documents)]
+    ordered = reranker.rerank(body.query, hits)[: body.top_n]
+    return schemas.RerankResponse(
+        model=reranker.fingerprint,
+        results=[
+            schemas.Reranked(
+                index=hit.chunk.ordinal,
+                relevance_score=hit.score,
+                document=schemas.RerankedText(text=hit.chunk.text) if body.return_documents else None,
+            )
+            for hit in ordered
+        ],
+    )
+
+
+def _text_as_chunk(index: int, text: str) -> Chunk:
+    """A text that belongs to no document, for the reranker, which orders chunks."""
+    return Chunk(
+        id=f"{index:06}",
+        corpus="",
+        document="",
+        title="",
+        reference="",
+        path=(),
+        text=text,
+        ordinal=index,
+        language="",
+        start=0,
+        end=len(text),
+    )
+
+
+@router.post(
+    "/v1/feedback", status_code=201, response_model=schemas.FeedbackResponse, tags=["chat"], summary="Judge an answer"
+)
+def give_feedback(body: schemas.FeedbackRequest, service: Served, principal: Caller) -> schemas.FeedbackResponse:
+    """A thumb up or down, with a reason and a comment, for the maintainers of the corpora."""
+    stored = service.vauban.catalog.add_feedback(
+        answer=body.answer, principal=principal.name, thumb=body.thumb, reason=body.reason, comment=body.comment
+    )
+    return schemas.FeedbackResponse(id=str(stored))
+
+
+# --- probes --------------------------------------------------------------------------------------------
+
+
+@router.get("/healthz", response_model=schemas.Health, tags=["probes"], summary="The process answers")
+def healthy() -> schemas.Health:
+    return schemas.Health()
+
+
+@router.get("/readyz", response_model=schemas.Readiness, tags=["probes"], summary="Questions can be answered")
+def ready(service: Served, response: Response) -> schemas.Readiness:
+    """503 when nothing can be searched. Without a writing model answers are extracts, and that is ready."""
+    vauban = service.vauban
+    try:
+        vauban.catalog.lineages()
+        catalog = True
+    except VaubanError:
+        catalog = False
+    if not catalog:
+        response.status_code = 503
+    return schemas.Readiness(
+        ready=catalog,
+        parts={
+            "catalog": "ok" if catalog else "failed",
+            "generator": "ok" if vauban.generator else "absent",
+            "reranker": "ok" if vauban.reranker else "absent",
+            "inbox": "ok" if service.inbox else "absent",
+        },
+    )
+
+
+@router.get("/version", response_model=schemas.Version, tags=["probes"], summary="The version of the program")
+def version() -> schemas.Version:
+    return schemas.Version(version=importlib_version())
+
+
+@router.get("/metrics", response_class=PlainTextResponse, tags=["probes"], summary="Counters for Prometheus")
+def metrics(service: Served) -> Response:
+    """Numbers by route and status; never a text, nor the name of a document."""
+    return Response(service.metrics.render(service.answers.running), media_type=api_metrics.MEDIA_TYPE)
+
+
+# --- the rest of /v1 -----------------------------------------------------------------------------------
+
+
+def nothing_here(request: Request) -> Response:
+    """What no endpoint answers, before the page that may be mounted behind: 405 when another method would do."""
+    allowed = [method for method in METHODS if _answers(request, method)]
+    if allowed:
+        raise HTTPException(405, headers={"Allow": ", ".join(allowed)})
+    raise NotFound(
+        "there is nothing at this address; /openapi.json describes the API",
+        "il n'y a rien à cette adresse ; /openapi.json décrit l'API",
+        code="unknown_path",
+    )
+
+
+def _answers(request: Request, method: str) -> bool:
+    """Whether an endpoint other than the one for the rest would take this address with ``method``."""
+    scope = {key: request.scope[key] for key in ("type", "path", "root_path", "app")} | {"method": method}
+    for route in request.app.router.routes:
+        if getattr(route, "path", "").startswith("/v1/{rest"):
+            return False
+        if route.matches(dict(scope))[0] is Match.FULL:
+            return True
+    return False

@@ -1,0 +1,342 @@
+"""Chat completions: a conversation becomes a question, an answer becomes OpenAI's shape, plain or streamed."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, Response
+
+from rag import problems, schemas
+from rag.api_service import Caller, Served, Service, corpora_of, visible
+from rag.errors import BadRequest, Cancelled, VaubanError
+from rag.problems import Refusal
+from rag.schemas import Chunk, ChunkChoice, Delta, VaubanDelta
+from rag.seams import Generator
+from rag.streaming import BEAT, DONE, EventStream, Running, event, while_connected
+from rag.types import Answer, Event, PassagesFound, Principal, Question, Sampling, Sentence, Turn, Waiting
+
+router = APIRouter()
+
+LONGEST_ANSWER = 2_048
+"""Tokens that a caller may ask for: more than any cited answer needs, less than would hold the queue for long."""
+LAST_TURNS = 12
+"""Messages of history that are looked at; older ones never fit beside the passages."""
+MOST_STOPS = 4
+IGNORED = "Vauban-Ignored"
+"""Response header naming what of the request had no effect: ``system`` messages never change the rules."""
+
+# Fields of OpenAI's that would change the answer and that we do not have, with the values that ask for nothing.
+_UNSUPPORTED: dict[str, tuple[object, ...]] = {
+    "tools": ([],),
+    "tool_choice": ("none", "auto"),
+    "functions": ([],),
+    "function_call": ("none", "auto"),
+    "audio": (),
+    "modalities": (["text"],),
+    "response_format": ({"type": "text"},),
+    "logprobs": (False,),
+    "top_logprobs": (0,),
+    "logit_bias": ({},),
+    "prediction": (),
+    "web_search_options": (),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One request, read: what is asked, how it is written, and what the response repeats."""
+
+    id: str
+    created: int
+    model: str
+    question: Question
+    sampling: Sampling
+    search_results: bool
+    include_usage: bool
+    base: str
+
+
+@router.post(
+    "/v1/chat/completions",
+    response_model=schemas.Completion,
+    tags=["chat"],
+    summary="Answer a question from the regulations, with citations",
+    responses={
+        200: {
+            "content": {
+                "text/event-stream": {
+                    "schema": {"type": "string"},
+                    "example": 'data: {"object":"chat.completion.chunk", …}\n\ndata: [DONE]\n\n',
+                }
+            }
+        }
+    },
+)
+async def complete(body: schemas.ChatRequest, request: Request, service: Served, principal: Caller) -> Response:
+    """The last user message is the question; system messages are ignored. With `stream`, the passages come first.
+
+    A client that goes away stops the model, streaming or not.
+    """
+    asked = _read(body, service, principal, str(request.base_url).rstrip("/"))
+    ignored = {IGNORED: "system"} if any(_is_system(message) for message in body.messages) else {}
+    engine = service.vauban.engine
+    running = service.answers.start(
+        lambda cancelled, waiting: engine.answer(
+            asked.question, sampling=asked.sampling, cancelled=cancelled, waiting=waiting
+        )
+    )
+    events = running.events()
+    try:
+        # Nothing is sent before the first event: what the engine refuses still gets its own status.
+        first = await while_connected(request.receive, _first(events))
+        if not body.stream:
+            answer = await while_connected(request.receive, _last(events, first))
+            _count(service, answer)
+            completion = _completion(asked, answer)
+            return JSONResponse(completion.model_dump(mode="json"), headers=ignored)
+    except BaseException as error:
+        running.stop()
+        await events.aclose()
+        if isinstance(error, Cancelled):
+            service.metrics.abandon()
+        raise
+    stream = EventStream(_stream(asked, first, events, running, service, problems.language_of(request.scope)))
+    stream.headers.update(ignored)
+    return stream
+
+
+async def _first(events: AsyncGenerator[Event | None, None]) -> Event:
+    async for made in events:
+        if made is not None:
+            return made
+    raise AssertionError("an answer has at least one event")
+
+
+async def _last(events: AsyncGenerator[Event | None, None], first: Event) -> Answer:
+    last: Event = first
+    async for made in events:
+        last = made or last
+    assert isinstance(last, Answer), "the last event of an answer is the answer"
+    return last
+
+
+async def _stream(
+    asked: _Asked,
+    first: Event,
+    events: AsyncGenerator[Event | None, None],
+    running: Running,
+    service: Service,
+    language: str,
+) -> AsyncGenerator[bytes, None]:
+    """The events of an answer as server-sent ones."""
+    finished = False
+    try:
+        async with aclosing(events):
+            for chunk in _chunks(asked, first):
+                yield _sent(chunk)
+            async for made in events:
+                if made is None:
+                    yield BEAT
+                    continue
+                for chunk in _chunks(asked, made):
+                    yield _sent(chunk)
+                if isinstance(made, Answer):
+                    _count(service, made)
+                    finished = True
+    except VaubanError as error:
+        finished = True
+        yield event(problems.document(error, language).model_dump_json())
+    finally:
+        running.stop()
+        if not finished:
+            service.metrics.abandon()
+    yield DONE
+
+
+def _chunks(asked: _Asked, made: Event) -> Iterator[Chunk]:
+    """The chunks that one event of the engine becomes."""
+    chunk = _maker(asked)
+    match made:
+        case PassagesFound():
+            opening = VaubanDelta(
+                status=None,
+                passages=schemas.passages(made.passages, {}),
+                question=made.question,
+                as_of=made.as_of,
+            )
+            yield chunk(Delta(role="assistant", content=""), opening)
+        case Waiting():
+            yield chunk(Delta(), VaubanDelta(waiting=made.position))
+        case Sentence():
+            yield chunk(Delta(content=made.text), None)
+        case Answer():
+            whole = schemas.vauban_object(made)
+            yield chunk(
+                Delta(annotations=schemas.url_citations(made, asked.base)), VaubanDelta(claims=list(whole.claims))
+            )
+            last = chunk(Delta(), whole)
+            ended = ChunkChoice(index=0, delta=Delta(), finish_reason="stop")
+            results = {"search_results": schemas.search_results(made)} if asked.search_results else {}
+            yield last.model_copy(update={"choices": [ended], **results})
+            if asked.include_usage:
+                yield last.model_copy(update={"choices": [], "usage": schemas.usage(made), "vauban": None})
+
+
+def _maker(asked: _Asked) -> Callable[[Delta, schemas.Vauban | VaubanDelta | None], Chunk]:
+    """Makes chunks in which every field that OpenAI's clients expect is set."""
+
+    def chunk(delta: Delta, vauban: schemas.Vauban | VaubanDelta | None) -> Chunk:
+        made = Chunk(
+            id=asked.id,
+            object="chat.completion.chunk",
+            created=asked.created,
+            model=asked.model,
+            choices=[ChunkChoice(index=0, delta=delta, finish_reason=None)],
+        )
+        return made if vauban is None else made.model_copy(update={"vauban": vauban})
+
+    return chunk
+
+
+def _sent(chunk: Chunk) -> bytes:
+    return event(chunk.model_dump_json(exclude_unset=True))
+
+
+def _completion(asked: _Asked, answer: Answer) -> schemas.Completion:
+    said = schemas.ChatAnswer(content=answer.text, annotations=schemas.url_citations(answer, asked.base))
+    return schemas.Completion(
+        id=asked.id,
+        created=asked.created,
+        model=asked.model,
+        choices=[schemas.Choice(message=said)],
+        usage=schemas.usage(answer),
+        vauban=schemas.vauban_object(answer),
+        search_results=schemas.search_results(answer) if asked.search_results else None,
+    )
+
+
+def _count(service: Service, answer: Answer) -> None:
+    service.metrics.answer(
+        answer.status, answer.timings.get("total", 0.0), answer.prompt_tokens, answer.completion_tokens
+    )
+
+
+def _read(body: schemas.ChatRequest, service: Service, principal: Principal, base: str) -> _Asked:
+    """What a request asks.
+
+    Raises:
+        BadRequest, Refusal: it asks for what we do not have, or holds no question.
+        NotFound: the model or a corpus does not exist, or the caller may not see it.
+    """
+    _check_supported(body)
+    options = body.vauban or schemas.Options.model_validate({})
+    seen = visible(service, principal)
+    corpora = corpora_of(body.model, seen)
+    if options.corpora is not None:
+        corpora = tuple(dict.fromkeys(options.corpora))
+        _check_within(body.model, corpora)
+    spoken = [message for message in body.messages if message.role in {"user", "assistant"}]
+    asking = max((place for place, message in enumerate(spoken) if message.role == "user"), default=None)
+    if asking is None:
+        raise BadRequest(
+            "there is no question: no message has the role `user`",
+            "il n'y a pas de question : aucun message n'a le rôle « user »",
+            code="empty_question",
+        )
+    turns = [Turn(message.role, _text(message)) for message in spoken[:asking]]
+    return _Asked(
+        id=f"chatcmpl-{uuid.uuid4().hex}",
+        created=int(time.time()),
+        model=body.model,
+        question=Question(
+            text=_text(spoken[asking]),
+            principal=principal,
+            # All that the caller may see is `None`: a caller who sees no corpus gets an answer, not an error.
+            corpora=None if body.model == "vauban" and options.corpora is None else corpora,
+            as_of=options.as_of,
+            history=tuple(turn for turn in turns if turn.text.strip())[-LAST_TURNS:],
+            language=options.language,
+        ),
+        sampling=_sampling(body, service.vauban.generator),
+        search_results=options.search_results,
+        include_usage=bool(body.stream_options and body.stream_options.include_usage),
+        base=base,
+    )
+
+
+def _check_within(model: str, corpora: tuple[str, ...]) -> None:
+    """An assistant of one corpus is asked about that corpus only; what may be seen is the scope's to judge."""
+    own = model.removeprefix("vauban-")
+    if own != model and set(corpora) != {own}:
+        raise Refusal(
+            f"the model `{model}` searches the corpus `{own}` only",
+            f"le modèle « {model} » n'interroge que le corpus « {own} »",
+            code="invalid_request",
+            field="vauban.corpora",
+        )
+
+
+def _check_supported(body: schemas.ChatRequest) -> None:
+    given = body.model_extra or {}
+    for name, neutral in _UNSUPPORTED.items():
+        value = given.get(name)
+        if value is not None and value not in neutral:
+            raise _unsupported(name)
+    if body.n not in {None, 1}:
+        raise _unsupported("n")
+    if any(message.role in {"tool", "function"} for message in body.messages):
+        raise _unsupported("messages")
+
+
+def _unsupported(field: str) -> Refusal:
+    return Refusal(
+        f"this server does not support `{field}` as it was sent; leave it out",
+        f"ce serveur ne prend pas en charge « {field} » tel qu'il a été envoyé ; retirez-le",
+        code="unsupported_parameter",
+        field=field,
+    )
+
+
+def _is_system(message: schemas.ChatMessage) -> bool:
+    return message.role in {"system", "developer"}
+
+
+def _text(message: schemas.ChatMessage) -> str:
+    """The text of a message; parts that are not text are refused rather than left out unseen."""
+    if message.content is None or isinstance(message.content, str):
+        return message.content or ""
+    for part in message.content:
+        if part.type not in {"text", "input_text"} or part.text is None:
+            raise Refusal(
+                f"a message part of type `{part.type[:50]}` is not supported; send text",
+                f"une partie de message de type « {part.type[:50]} » n'est pas prise en charge ; envoyez du texte",
+                code="unsupported_parameter",
+                field="messages",
+            )
+    return "\n".join(part.text or "" for part in message.content)
+
+
+def _sampling(body: schemas.ChatRequest, generator: Generator | None) -> Sampling:
+    stops = (body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ())
+    if len(stops) > MOST_STOPS or not all(stops):
+        raise Refusal(
+            f"`stop` takes at most {MOST_STOPS} strings, none of them empty",
+            f"« stop » prend au plus {MOST_STOPS} textes, aucun vide",
+            code="invalid_request",
+            field="stop",
+        )
+    default = Sampling()
+    asked = body.max_completion_tokens or body.max_tokens or default.max_tokens
+    # A caller's limit is an upper bound; the passages need most of a context.
+    most = min(LONGEST_ANSWER, generator.context // 3) if generator else LONGEST_ANSWER
+    return Sampling(
+        max_tokens=min(asked, most),
+        temperature=default.temperature if body.temperature is None else body.temperature,
+        seed=default.seed if body.seed is None else body.seed % 2**32,  # llama.cpp's are unsigned, 32 bits
+        stop=stops,
+    )

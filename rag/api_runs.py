@@ -1,0 +1,73 @@
+"""Ingestion for the commands of the user who runs the server: start, watch and cancel a sync, go back a snapshot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Depends, Response
+
+from rag import schemas
+from rag.api_service import Served, Service, owner
+from rag.errors import BadRequest
+from rag.problems import Refusal
+from rag.seams import Inbox
+from rag.types import SyncOptions
+
+router = APIRouter(tags=["ingestion"], dependencies=[Depends(owner)])
+
+
+@router.post(
+    "/v1/corpora/{corpus}/sync",
+    status_code=202,
+    response_model=schemas.Run,
+    summary="Make a corpus equal to a folder on the server's side",
+)
+def sync(corpus: str, body: schemas.SyncRequest, service: Served, response: Response) -> schemas.Run:
+    """Only with the token of `server.json`. The run goes on after the response; `Location` is where to follow it."""
+    inbox = _inbox(service)
+    folder = Path(body.path)
+    if not folder.is_absolute():
+        raise BadRequest(
+            "the folder must be an absolute path on the server's side",
+            "le dossier doit être un chemin absolu, du côté du serveur",
+            code="relative_path",
+        )
+    options = SyncOptions(dry_run=body.dry_run, init=body.init, confirm_removals=body.confirm_removals)
+    run = inbox.submit(corpus, folder, options)
+    response.headers["Location"] = f"/v1/runs/{run}"
+    return schemas.run(inbox.status(run))
+
+
+@router.get("/v1/runs/{run}", response_model=schemas.Run, summary="How an ingestion stands")
+def read_run(run: str, service: Served) -> schemas.Run:
+    return schemas.run(_inbox(service).status(run))
+
+
+@router.delete("/v1/runs/{run}", status_code=204, summary="Cancel an ingestion; what was published stays")
+def cancel_run(run: str, service: Served) -> None:
+    _inbox(service).cancel(run)
+
+
+@router.post(
+    "/v1/corpora/{corpus}/rollback",
+    response_model=schemas.RollbackResponse,
+    summary="Publish an earlier snapshot of a corpus again",
+)
+def rollback(
+    corpus: str, service: Served, body: Annotated[schemas.RollbackRequest | None, Body()] = None
+) -> schemas.RollbackResponse:
+    """At once, and nothing is rewritten. Automatic syncs of the corpus are on hold until the next manual one."""
+    to = body.to if body else None
+    return schemas.RollbackResponse(corpus=corpus, snapshot=service.vauban.catalog.rollback(corpus, to))
+
+
+def _inbox(service: Service) -> Inbox:
+    if service.inbox is None:
+        raise Refusal(
+            "this server takes in no documents",
+            "ce serveur n'ingère pas de documents",
+            code="no_inbox",
+            status=501,
+        )
+    return service.inbox

@@ -1,0 +1,141 @@
+"""What the endpoints stand on: the running parts, who calls, and what that person may see."""
+
+from __future__ import annotations
+
+import hmac
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Protocol
+
+from fastapi import Depends, Request
+
+from rag import scope
+from rag.api_metrics import Metrics
+from rag.catalog import Catalog
+from rag.engine import Engine
+from rag.errors import NotFound
+from rag.problems import Refusal
+from rag.seams import Embedder, Generator, Inbox, Reranker, VectorStore
+from rag.settings import Settings
+from rag.streaming import Answers
+from rag.types import Corpus, Principal
+
+ALL = "vauban"
+"""The assistant over every corpus that its caller may see; ``vauban-NAME`` is the one over a single corpus."""
+
+
+class Files(Protocol):
+    """Where source files are kept, by the SHA-256 of their bytes."""
+
+    def file(self, sha256: str) -> Path: ...
+
+
+class Vauban(Protocol):
+    """The running parts that the API uses; ``rag.wiring`` makes them."""
+
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def home(self) -> Files: ...
+    @property
+    def catalog(self) -> Catalog: ...
+    @property
+    def store(self) -> VectorStore: ...
+    @property
+    def embedder(self) -> Embedder: ...
+    @property
+    def reranker(self) -> Reranker | None: ...
+    @property
+    def generator(self) -> Generator | None: ...
+    @property
+    def engine(self) -> Engine: ...
+    @property
+    def local(self) -> Principal: ...
+
+
+class Identity(Protocol):
+    """Who may call, and as whom; ``rag.identity`` decides."""
+
+    def admit(self, path: str, headers: Mapping[str, str]) -> Refusal | None:
+        """Why a request may not pass, or ``None``."""
+        ...
+
+    def identify(self, headers: Mapping[str, str]) -> Principal:
+        """Whose an admitted request is."""
+        ...
+
+
+@dataclass(frozen=True)
+class Service:
+    """One server: its parts, the inbox of its ingestions, and the token that proves to be its own user."""
+
+    vauban: Vauban
+    inbox: Inbox | None
+    token: str
+    identity: Identity
+    answers: Answers
+    metrics: Metrics
+    started: int = field(default_factory=lambda: int(time.time()))
+
+
+def served(request: Request) -> Service:
+    """The service that the application was made for."""
+    service = request.app.state.service
+    assert isinstance(service, Service)
+    return service
+
+
+Served = Annotated[Service, Depends(served)]
+
+
+def caller(request: Request, service: Served) -> Principal:
+    """Who calls."""
+    return service.identity.identify(request.headers)
+
+
+Caller = Annotated[Principal, Depends(caller)]
+
+
+def owner(request: Request, service: Served) -> None:
+    """Only the user who runs the server passes, by the token of its ``server.json``.
+
+    Raises:
+        Refusal: 401, the token is missing or wrong.
+    """
+    kind, _, given = request.headers.get("authorization", "").partition(" ")
+    right = kind.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), service.token.encode())
+    if not (right and service.token):
+        raise Refusal(
+            "this needs the token of the running server (server.json in its home folder)",
+            "cela demande le jeton du serveur en marche (server.json dans son dossier)",
+            code="token_required",
+            status=401,
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+
+
+def visible(service: Service, principal: Principal) -> dict[str, Corpus]:
+    """The corpora that a person may see, by name, in order of name."""
+    seen = [corpus for corpus in service.vauban.catalog.corpora() if scope.may_see(principal, corpus)]
+    return {corpus.name: corpus for corpus in sorted(seen, key=lambda corpus: corpus.name)}
+
+
+def corpora_of(model: str, seen: Mapping[str, Corpus]) -> tuple[str, ...]:
+    """The corpora of an assistant.
+
+    Raises:
+        NotFound: there is no such assistant, or its corpus is not one the caller may see.
+    """
+    if model == ALL:
+        return tuple(seen)
+    name = model.removeprefix(f"{ALL}-")
+    if name != model and name in seen:
+        return (name,)
+    known = ", ".join([ALL, *(f"{ALL}-{corpus}" for corpus in seen)])
+    raise NotFound(
+        f"there is no model `{model}`; you can ask: {known}",
+        f"il n'y a pas de modèle « {model} » ; vous pouvez interroger : {known}",
+        code="unknown_model",
+    )

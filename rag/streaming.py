@@ -1,0 +1,204 @@
+"""From the synchronous engine to the event loop: answers are made in threads and read as they grow.
+
+A reader who leaves stops the engine. For a stream that is seen by listening for the disconnection while
+sending; for a plain request by listening while waiting, because nobody else reads that connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import traceback
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, closing
+from typing import TypeVar
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from rag.errors import Cancelled, GenerationError, Overloaded, VaubanError
+from rag.types import Event, Waiting
+
+log = logging.getLogger("vauban.api")
+
+HEARTBEAT = 5.0
+"""Seconds of silence after which a stream says that it lives; proxies give up on a silent one after 10 to 60."""
+BEAT = b": still here\n\n"
+"""A comment in the format of server-sent events: clients skip it."""
+DONE = b"data: [DONE]\n\n"
+
+Value = TypeVar("Value")
+Make = Callable[[Callable[[], bool], Callable[[int], None]], Iterator[Event]]
+"""Starts an answer: takes ``cancelled`` and ``waiting`` as :meth:`rag.engine.Engine.answer` does."""
+
+
+def event(json: str) -> bytes:
+    """One server-sent event; JSON on one line needs no splitting."""
+    return b"data: " + json.encode() + b"\n\n"
+
+
+def leak_free(error: BaseException) -> str:
+    """Where an unexpected error arose, by type, file and line: its message may quote what people wrote."""
+    frames = traceback.extract_tb(error.__traceback__)[-6:]
+    return f"{type(error).__name__} at " + " < ".join(f"{frame.filename}:{frame.lineno}" for frame in reversed(frames))
+
+
+class Running:
+    """One answer in the making: its events in order, as soon as they exist."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._events: asyncio.Queue[Event | None] = asyncio.Queue()
+        self._stop = threading.Event()
+        self._made: asyncio.Future[None] | None = None
+
+    def stop(self) -> None:
+        """Tell the engine that nobody is waiting any more; safe from any thread, and more than once."""
+        self._stop.set()
+
+    def begin(self, threads: ThreadPoolExecutor, make: Make, ended: Callable[[], None]) -> None:
+        """Start the thread; ``ended`` is called in the event loop once it is over."""
+        self._made = self._loop.run_in_executor(threads, self._produce, make)
+        self._made.add_done_callback(lambda made: self._end(made, ended))
+
+    def _produce(self, make: Make) -> None:
+        with closing(_closable(make(self._stop.is_set, lambda position: self._put(Waiting(position))))) as events:
+            for made in events:
+                if self._stop.is_set():
+                    return
+                self._put(made)
+
+    def _put(self, made: Event) -> None:
+        self._loop.call_soon_threadsafe(self._events.put_nowait, made)
+
+    def _end(self, made: asyncio.Future[None], ended: Callable[[], None]) -> None:
+        ended()
+        self._events.put_nowait(None)
+        error = None if made.cancelled() else made.exception()
+        if error is not None and not isinstance(error, VaubanError):
+            log.error("answer failed: %s", leak_free(error))
+
+    async def events(self, heartbeat: float = HEARTBEAT) -> AsyncGenerator[Event | None, None]:
+        """The events; ``None`` each time ``heartbeat`` seconds pass without one. Leaving the loop stops the engine.
+
+        Raises:
+            VaubanError: what the engine raised; an unexpected error becomes a :class:`GenerationError`.
+        """
+        try:
+            while True:
+                try:
+                    made = await asyncio.wait_for(self._events.get(), heartbeat)
+                except TimeoutError:
+                    yield None
+                    continue
+                if made is None:
+                    break
+                yield made
+            self._raise()
+        finally:
+            self.stop()
+
+    def _raise(self) -> None:
+        assert self._made is not None
+        error = self._made.exception()
+        if isinstance(error, VaubanError):
+            raise error
+        if error is not None:
+            raise GenerationError(
+                "the answer could not be finished because of an internal error",
+                "la réponse n'a pas pu être terminée à cause d'une erreur interne",
+                code="internal",
+            ) from error
+
+
+class Answers:
+    """The answers in the making, at most ``most`` at a time, each in its own thread.
+
+    They have threads of their own so that questions waiting for the model never hold up the rest of the API.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._threads = ThreadPoolExecutor(most, thread_name_prefix="answer")
+        self._running: set[Running] = set()
+
+    @property
+    def running(self) -> int:
+        return len(self._running)
+
+    def start(self, make: Make) -> Running:
+        """Begin an answer; to be called in the event loop.
+
+        Raises:
+            Overloaded: ``most`` answers are being made already.
+        """
+        if len(self._running) >= self._most:
+            raise Overloaded(
+                "too many questions are waiting; try again in a moment",
+                "trop de questions sont en attente ; réessayez dans un instant",
+            )
+        running = Running(asyncio.get_running_loop())
+        self._running.add(running)
+        running.begin(self._threads, make, lambda: self._running.discard(running))
+        return running
+
+    def close(self) -> None:
+        """Stop every answer; their threads end as soon as the engine heeds it."""
+        for running in list(self._running):
+            running.stop()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+async def while_connected(receive: Receive, work: Awaitable[Value]) -> Value:
+    """What ``work`` gives, unless the client goes away first; the request's body must have been read.
+
+    Raises:
+        Cancelled: the client left; ``work`` has been cancelled and has ended.
+    """
+    working = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(_gone(receive))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+    finally:
+        for task in (working, leaving):
+            task.cancel()
+        await asyncio.gather(working, leaving, return_exceptions=True)
+    raise Cancelled("the client went away", "le client est parti")
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _closable(events: Iterator[Event]) -> Generator[Event, None, None]:
+    """The same events as a generator, whose ``close`` reaches the engine's when that is one too."""
+    yield from events
+
+
+class EventStream(Response):
+    """Server-sent events; when the client leaves, ``events`` is closed at once."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, events: AsyncGenerator[bytes, None]) -> None:
+        super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        del self.headers["content-length"]
+        self._events = events
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 the form of ASGI
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        async with aclosing(self._events):
+            try:
+                await while_connected(receive, self._send(send))
+            except Cancelled:
+                return
+
+    async def _send(self, send: Send) -> None:
+        async for data in self._events:
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
