@@ -217,7 +217,9 @@ def _is_text(title: str) -> bool:
 
 def opens_block(line: str) -> bool:
     """Whether a line of running text begins something of its own: a heading or a list item, never a continuation."""
-    return bool(_LIST_MARKER.match(line)) or recognise(line) is not None
+    point = _POINT.match(line)
+    decimal = point is not None and "." in point["number"] and _may_head(point["rest"])
+    return decimal or bool(_LIST_MARKER.match(line)) or recognise(line) is not None
 
 
 def is_item(text: str) -> bool:

@@ -47,6 +47,10 @@ class Word:
     bold: bool = False
     soft: bool = False
     """Ends in a hyphen that the line break caused."""
+    spaced: bool = True
+    """White space stands before it in the file; a mere change of font does not part a word."""
+    sideways: bool = False
+    """Runs in another direction than the page's text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +92,14 @@ _WORD_GAP: Final = 1.6
 """Font sizes between two words beyond which they stand in different columns or cells."""
 _LEAST_COLUMN_ROWS: Final = 4
 """Lines side by side that make columns of text; fewer are a heading, an address or a form."""
-_LEAST_COLUMN_WORDS: Final = 3.0
-"""Words per line of a text column; the cells of tables hold fewer."""
+_LEAST_COLUMN_WORDS: Final = 4
+"""Words of a line of a text column; most cells of tables hold fewer."""
+_COLUMN_SHARE: Final = 0.7
+"""Share of the words of a text column that stand in such lines."""
 _TOLERANCE: Final = 3.0
 """Points by which drawn lines that should meet may miss each other."""
+_LEAST_BANDED: Final = 3
+"""Lines that all cells between two rules must have in common to be rows of their own and not wrapped words."""
 _NEW_PARAGRAPH: Final = 1.35
 """Line distances, in usual ones, from which a gap parts paragraphs."""
 
@@ -140,7 +148,7 @@ def _line(run: Sequence[Word]) -> Line:
         box = box.around(word.box)
     pieces = [run[0].text]
     for before, word in itertools.pairwise(run):
-        glued = word.box.x0 - before.box.x1 < 0.12 * max(before.size, word.size)
+        glued = not word.spaced and word.box.x0 - before.box.x1 < 0.12 * max(before.size, word.size)
         pieces.append(word.text if glued else f" {word.text}")
     letters = sum(len(word.text) for word in run)
     return Line(
@@ -246,7 +254,8 @@ def _is_text(column: Sequence[Line]) -> bool:
     rows = visual_rows(column)
     if len(rows) < _LEAST_COLUMN_ROWS:
         return False
-    return statistics.median(line.words for line in column) >= _LEAST_COLUMN_WORDS
+    long = sum(line.words for line in column if line.words >= _LEAST_COLUMN_WORDS)
+    return long >= _COLUMN_SHARE * sum(line.words for line in column)
 
 
 # --- tables ---------------------------------------------------------------------------------------------
@@ -274,9 +283,7 @@ def ruled_tables(words: Sequence[Word], rules: Rules) -> tuple[list[Word], list[
         numbers = sorted({row for row, _ in cells})
         if len(columns) < 2 or len(numbers) < 2:
             continue
-        rows = tuple(
-            tuple(_cell(cells.get((row, column), [])) for column in range(len(grid.xs) - 1)) for row in numbers
-        )
+        rows = tuple(row for number in numbers for row in _ruled_rows(cells, number, len(grid.xs) - 1))
         used = [index for index in range(len(grid.xs) - 1) if any(row[index] for row in rows)]
         rows = tuple(tuple(row[index] for index in used) for row in rows)
         taken = set(map(id, inside))
@@ -285,12 +292,18 @@ def ruled_tables(words: Sequence[Word], rules: Rules) -> tuple[list[Word], list[
     return rest, tables
 
 
+def _ruled_rows(cells: dict[tuple[int, int], list[Word]], row: int, columns: int) -> list[tuple[str, ...]]:
+    """One ruled row; several where each band between two rules holds as many lines in every one of its cells."""
+    read = [visual_rows(lines(cells.get((row, column), []))) for column in range(columns)]
+    counts = {len(cell) for cell in read if cell}
+    filled = sum(bool(cell) for cell in read)
+    if len(counts) == 1 and (count := counts.pop()) >= _LEAST_BANDED and filled >= _LEAST_BANDED + 1:
+        return [tuple(join(cell[index]) if cell else "" for cell in read) for index in range(count)]
+    return [tuple(join([line for part in cell for line in part]) for cell in read)]
+
+
 def _table_line(rows: tuple[tuple[str, ...], ...], box: Box, size: float) -> Line:
     return Line("\n".join(" | ".join(row) for row in rows), box, size, rows=rows)
-
-
-def _cell(words: Sequence[Word]) -> str:
-    return join([line for row in visual_rows(lines(words)) for line in row])
 
 
 def _slot(edges: Sequence[float], value: float) -> int:
@@ -457,6 +470,7 @@ def _paragraph(group: Sequence[Line]) -> Paragraph:
     )
 
 
+_CUT_NUMBER: Final = re.compile(r"\w[-–‑/]$")
 _HYPHEN: Final = re.compile(r"(?<=[^\W\d_])[-\u00ad\u2010]$")
 
 
@@ -471,6 +485,8 @@ def join(group: Sequence[Line]) -> str:
             _HYPHEN.search(text) and piece[:1].islower() and not _level(group[index - 1], line)
         ):
             text = _HYPHEN.sub("", text) + piece if not _compound(text, piece) else text + piece
+        elif _CUT_NUMBER.search(text) and piece[:1].isdigit() and not _level(group[index - 1], line):
+            text += piece
         else:
             text = f"{text} {piece}"
     return text.replace("\u00ad", "")

@@ -126,8 +126,8 @@ class _Reader:
         text = words(element)
         if text:
             yield Block(kind, f"{marker} {text}".strip())
-        for box in element.iter(DRAW + "text-box"):
-            yield from self.blocks(box, depth + 1)
+        for shape in _shapes(element):
+            yield from self.blocks(shape, depth + 1)
 
     def _list(self, element: Element, style: str, level: int, counts: dict[int, int], depth: int) -> Iterator[Block]:
         if depth > _DEEPEST:
@@ -177,6 +177,16 @@ class _Reader:
         elif filled:
             yield table(filled)
         yield from inner
+
+
+def _shapes(element: Element) -> Iterator[Element]:
+    """The frames and drawings anchored in a paragraph, which may hold texts of their own."""
+    for child in element:
+        if isinstance(child.tag, str) and child.tag not in _SKIPPED:
+            if child.tag.startswith(DRAW):
+                yield child
+            elif child.tag.startswith(TEXT):
+                yield from _shapes(child)
 
 
 def rows_of(element: Element) -> Iterator[Element]:

@@ -33,6 +33,7 @@ _PAGE_NUMBER: Final = re.compile(
     r"[\s\-–—|.•]*(?:(?:page|p\.|folio)\s*)?(?:\d{1,4}|[ivxlc]{1,7})(?:\s*(?:/|sur|of|de|-)\s*\d{1,4})?[\s\-–—|.•]*",
     re.IGNORECASE,
 )
+_PAGE_OF: Final = re.compile(r"\W*page\s*\d{1,4}\s*(?:/|sur|of|de)\s*\d{1,4}\W*", re.IGNORECASE)
 _SCAN_SHARE: Final = 0.5
 """Share of a page that a picture covers when invisible text above it is its text layer."""
 _SMALLEST: Final = 1.0
@@ -135,7 +136,10 @@ def _page(page: Any, number: int, notes: Counter[str]) -> _Page:
     if not words:
         return _Page(number, page.get_height(), ())
     rest, tables = layout.ruled_tables(words, _rules(page, turn))
-    found = [*layout.lines(rest), *tables]
+    upright = [word for word in rest if not word.sideways]
+    if len(upright) < len(rest):
+        notes["sideways words outside tables left out"] += len(rest) - len(upright)
+    found = [*layout.lines(upright), *tables]
     width, height = page.get_width(), page.get_height()
     return _Page(number, width if turn in {90, 270} and not page.get_rotation() else height, tuple(found))
 
@@ -150,16 +154,18 @@ def _words(page: Any, textpage: Any, notes: Counter[str]) -> tuple[list[Word], i
     rectangle = raw.FS_RECTF()
     modes: dict[int, int] = {}
     angles: Counter[int] = Counter()
-    found: list[tuple[str, list[float], float, bool, bool]] = []
+    found: list[tuple[str, list[float], float, bool, bool, bool, int]] = []
     text = ""
     box: list[float] = []
     size = 0.0
+    angle = 0
+    space = spaced = True
     bold = soft = visible = False
 
     def flush() -> None:
         nonlocal text
         if text and visible:
-            found.append((text, list(box), size, bold, soft))
+            found.append((text, list(box), size, bold, soft, spaced, angle))
         text = ""
 
     for index in range(count):
@@ -168,12 +174,14 @@ def _words(page: Any, textpage: Any, notes: Counter[str]) -> tuple[list[Word], i
             textpage, index, rectangle
         ):
             flush()
+            space = True
             continue
         cell = (rectangle.left, rectangle.bottom, rectangle.right, rectangle.top)
         if text and _apart(box, cell, size):
             flush()
         if not text:
             box = list(cell)
+            spaced, space = space, False
             size = raw.FPDFText_GetFontSize(textpage, index)
             size = size if size > 1.5 else max(abs(cell[3] - cell[1]), abs(cell[2] - cell[0]), size) * 0.8
             bold = raw.FPDFText_GetFontWeight(textpage, index) >= 600
@@ -198,10 +206,11 @@ def _words(page: Any, textpage: Any, notes: Counter[str]) -> tuple[list[Word], i
     flush()
     turn = angles.most_common(1)[0][0] if angles else 0
     words = []
-    for letters, corners, font, heavy, hyphen in found:
+    for letters, corners, font, heavy, hyphen, parted, direction in found:
         clean = unicodedata.normalize("NFC", _CONTROL.sub("", _ligatures(letters)))
         if clean:
-            words.append(Word(clean, _upright(corners, turn, page), font, heavy, hyphen))
+            place = _upright(corners, turn, page)
+            words.append(Word(clean, place, font, heavy, hyphen, parted, direction != turn))
     return words, turn
 
 
@@ -235,9 +244,9 @@ def _mode(textpage: Any, index: int, modes: dict[int, int]) -> int:
 def _upright(corners: Sequence[float], turn: int, page: Any) -> Box:
     """A box of the PDF's coordinates as a reader sees it, ``y`` downwards."""
     x0, y0, x1, y1 = corners
-    if turn == 90:  # text runs upwards on the sheet
+    if turn == 270:  # clockwise: the text runs upwards on the sheet
         return Box(y0, x0, y1, x1)
-    if turn == 270:
+    if turn == 90:
         return Box(-y1, -x1, -y0, -x0)
     if turn == 180:
         return Box(-x1, y0, -x0, y1)
@@ -292,11 +301,10 @@ def _rules(page: Any, turn: int) -> Rules:
 
 def _without_furniture(pages: Sequence[_Page]) -> list[_Page]:
     """Pages without running heads, running feet and page numbers."""
-    if len(pages) < 2:
-        return list(pages)
-    seen: Counter[str] = Counter()
+    seen: Counter[tuple[str, int]] = Counter()
     for page in pages:
-        seen.update({_shape(line.text) for line in page.lines if _in_margin(page, line)})
+        seen.update({_shape(line) for line in page.lines if _in_margin(page, line)})
+    single = len(pages) == 1
     often = max(2, math.ceil(0.4 * len(pages))) if len(pages) < 10 else max(4, math.ceil(0.2 * len(pages)))
     result = []
     for page in pages:
@@ -306,16 +314,17 @@ def _without_furniture(pages: Sequence[_Page]) -> list[_Page]:
             if not (
                 _in_margin(page, line)
                 and not line.rows
-                and (seen[_shape(line.text)] >= often or _PAGE_NUMBER.fullmatch(line.text))
+                and (seen[_shape(line)] >= often or (_PAGE_OF if single else _PAGE_NUMBER).fullmatch(line.text))
             )
         )
         result.append(_Page(page.number, page.height, kept))
     return result
 
 
-def _shape(text: str) -> str:
-    """A line with its figures blotted out, so that page numbers in running heads do not tell them apart."""
-    return re.sub(r"\d+", "#", " ".join(text.split())).casefold()
+def _shape(line: Line) -> tuple[str, int]:
+    """A line with its figures blotted out, so that page numbers do not tell running heads apart, and its size,
+    so that the title on the first page is none."""
+    return re.sub(r"\d+", "#", " ".join(line.text.split())).casefold(), round(line.size)
 
 
 def _in_margin(page: _Page, line: Line) -> bool:

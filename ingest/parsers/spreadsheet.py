@@ -27,6 +27,9 @@ MOST_CELLS: Final = 2_000_000
 """Filled cells of one workbook; beyond, it is a database and not a regulation."""
 _WIDEST: Final = 256
 _TIME_FORMAT: Final = re.compile(r"(?<![\w\\])h{1,2}|AM/PM", re.IGNORECASE)
+_GROUPED: Final = re.compile(r"#[,\s\u00a0\u202f]##0")
+"""A format that shows thousands apart: « 1 370 000 », as the reader of the sheet sees it."""
+_PLACES: Final = re.compile(r"0[.,](0+)")
 
 Row = tuple[str, ...]
 
@@ -127,6 +130,10 @@ def _said(value: Any, form: str) -> str:
         return value.isoformat(sep=" ", timespec="seconds") if timed else value.date().isoformat()
     if isinstance(value, dt.date | dt.time):
         return value.isoformat()
+    if isinstance(value, int | float) and _GROUPED.search(form):
+        places = len(match[1]) if (match := _PLACES.search(form)) else 0
+        suffix = " %" if form.rstrip().endswith("%") else ""
+        return f"{value * 100 if suffix else value:,.{min(places, 10)}f}{suffix}".replace(",", " ")
     if isinstance(value, float):
         if form.rstrip().endswith("%"):
             return f"{round(value * 100, 4):g} %"
