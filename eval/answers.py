@@ -420,7 +420,7 @@ def verbatim(sentence: str, passage: str) -> bool:
 
     A piece of a sentence is not enough: what was cut off may turn its meaning.
     """
-    words = fold(sentence).strip(' .;:«»"')
+    words = fold(sentence).strip(' «»"').rstrip(" .;")
     if not words:
         return False
     flat, edges = "", {0}

@@ -279,6 +279,7 @@ def test_holds_value(text: str, value: str, held: bool) -> None:
         ("Le repas est remboursé, sauf s’il est offert. Toutefois, le délai est de huit jours.", True),
         ("dossier complet", True),
         ("Sont exclus", False),
+        ("Sont exclus : les stagiaires.\n\nEn sont dispensés :", True),
         ("Cycle A | 36 heures", True),
         ("", False),
     ],
@@ -287,7 +288,7 @@ def test_verbatim(sentence: str, held: bool) -> None:
     """Whole sentences, items and rows are verbatim; pieces of them are not."""
     passage = (
         "Le repas est remboursé, sauf s'il est\xa0offert. Toutefois, le délai est de huit jours.\n"
-        "1° dossier complet ;\n2° avis.\nSont exclus : les stagiaires.\nCycle A | 36 heures | 6"
+        "1° dossier complet ;\n2° avis.\nSont exclus : les stagiaires.\nEn sont dispensés :\nCycle A | 36 heures | 6"
     )
     assert verbatim(sentence, passage) is held
 
