@@ -5,14 +5,20 @@ Each fake passes the contract test of its seam, the same one that the real adapt
 
 from __future__ import annotations
 
+import math
 import re
+import threading
 import zlib
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
-from rag.types import Hit, Matrix, Vector
+from rag.adapters.qdrant_payload import in_reading_order, must_be_of, point_id, visible
+from rag.adapters.ranking import ranked
+from rag.types import PUBLIC, Candidates, Chunk, Hit, Matrix, Point, Query, Scope, Scored, SparseVector, Stored, Vector
 
 _WORD: Final = re.compile(r"\w+")
 
@@ -68,3 +74,147 @@ class OverlapReranker:
 
 def _share(asked: set[str], found: Iterable[str]) -> float:
     return len(asked.intersection(found)) / len(asked) if asked else 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Kept:
+    """A stored chunk and its vectors, the dense one normalised once more, as the engines do."""
+
+    stored: Stored
+    dense: Vector
+    terms: dict[int, float]
+
+    @property
+    def chunk(self) -> Chunk:
+        return self.stored.chunk
+
+
+class DictStore:
+    """The vector store in a dictionary: nothing survives the process. Safe from many threads."""
+
+    def __init__(self, fingerprint: str, dimension: int) -> None:
+        self.fingerprint = fingerprint
+        self.dimension = dimension
+        self._kept: dict[str, _Kept] = {}
+        self._lock = threading.Lock()
+
+    def stage(self, corpus: str, snapshot: int, points: Sequence[Point], removals: Collection[str]) -> None:
+        must_be_of(corpus, points)
+        with self._lock:
+            for point in points:
+                identity = point_id(point.chunk.id, snapshot)
+                terms = dict(zip(point.sparse.indices, point.sparse.values, strict=True))
+                self._kept[identity] = _Kept(Stored(identity, point.chunk, snapshot, ()), _unit(point.dense), terms)
+            for identity in removals:
+                kept = self._kept.get(identity)
+                if kept is not None and kept.chunk.corpus == corpus and snapshot not in kept.stored.removed:
+                    self._change(kept, replace(kept.stored, removed=(*kept.stored.removed, snapshot)))
+
+    def search(self, query: Query, scope: Scope, limit: int) -> Candidates:
+        if limit < 1:
+            return Candidates()
+        seen = self._seen(scope)
+        asked = set(query.references)
+        dense: tuple[Scored, ...] = ()
+        sparse: tuple[Scored, ...] = ()
+        if query.dense is not None and seen:
+            # In float64 first: equal vectors then have equal scores, wherever they stand in the matrix.
+            matrix = np.stack([kept.dense for kept in seen]).astype(np.float64)
+            cosines = (matrix @ _unit(query.dense)).astype(np.float32)
+            dense = ranked(zip(cosines.tolist(), (kept.chunk for kept in seen), strict=True), limit)
+        if query.sparse is not None:
+            scored = zip(_bm25(query.sparse, [kept.terms for kept in seen]), seen, strict=True)
+            sparse = ranked(((score, kept.chunk) for score, kept in scored if score > 0), limit)
+        exact = ranked(((1.0, kept.chunk) for kept in seen if asked.intersection(kept.chunk.own_references)), limit)
+        return Candidates(dense=dense, sparse=sparse, exact=exact)
+
+    def chunks(
+        self,
+        scope: Scope,
+        *,
+        documents: Collection[tuple[str, str]] | None = None,
+        ids: Collection[str] | None = None,
+        references: Collection[str] | None = None,
+    ) -> list[Stored]:
+        return in_reading_order(
+            kept.stored
+            for kept in self._seen(scope)
+            if (documents is None or (kept.chunk.corpus, kept.chunk.document) in documents)
+            and (ids is None or kept.chunk.id in ids)
+            and (references is None or not set(references).isdisjoint(kept.chunk.own_references))
+        )
+
+    def contents(self, corpus: str, lineage: Sequence[int]) -> list[Stored]:
+        return in_reading_order(kept.stored for kept in self._of(corpus) if _at(kept, lineage))
+
+    def vectors(self, corpus: str, chunks: Collection[str]) -> dict[str, Vector]:
+        wanted = set(chunks)
+        return {kept.chunk.id: kept.dense for kept in self._of(corpus) if kept.chunk.id in wanted}
+
+    def restrict(self, corpus: str, document: str, groups: Collection[str], clearance: int) -> None:
+        with self._lock:
+            for kept in list(self._kept.values()):
+                if (kept.chunk.corpus, kept.chunk.document) == (corpus, document):
+                    chunk = replace(kept.chunk, groups=frozenset(groups), clearance=clearance)
+                    self._change(kept, replace(kept.stored, chunk=chunk))
+
+    def discard(self, corpus: str, snapshot: int) -> None:
+        with self._lock:
+            for kept in [kept for kept in self._kept.values() if kept.chunk.corpus == corpus]:
+                if kept.stored.added == snapshot:
+                    del self._kept[kept.stored.point]
+                elif snapshot in kept.stored.removed:
+                    left = tuple(number for number in kept.stored.removed if number != snapshot)
+                    self._change(kept, replace(kept.stored, removed=left))
+
+    def sweep(self, corpus: str, kept: Collection[Sequence[int]]) -> int:
+        doomed = [point for point in self._of(corpus) if not any(_at(point, lineage) for lineage in kept)]
+        with self._lock:
+            for point in doomed:
+                del self._kept[point.stored.point]
+        return len(doomed)
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def _change(self, kept: _Kept, stored: Stored) -> None:
+        self._kept[stored.point] = replace(kept, stored=stored)
+
+    def _of(self, corpus: str) -> list[_Kept]:
+        with self._lock:
+            return [kept for kept in self._kept.values() if kept.chunk.corpus == corpus]
+
+    def _seen(self, scope: Scope) -> list[_Kept]:
+        """What the scope may see, said in plain Python: what the engines' conditions are tested against."""
+        groups = scope.groups | {PUBLIC}
+        with self._lock:
+            everything = list(self._kept.values())
+        return [
+            kept
+            for kept in everything
+            if _at(kept, scope.lineages.get(kept.chunk.corpus, ()))
+            and not groups.isdisjoint(kept.chunk.groups)
+            and kept.chunk.clearance <= scope.clearance
+            and (scope.as_of is None or kept.chunk.validity.covers(scope.as_of))
+        ]
+
+
+def _at(kept: _Kept, lineage: Collection[int]) -> bool:
+    return visible(kept.stored.added, kept.stored.removed, lineage)
+
+
+def _unit(vector: Vector) -> Vector:
+    length = float(np.linalg.norm(vector))
+    unit: Vector = vector / np.float32(length) if length else vector
+    return unit
+
+
+def _bm25(query: SparseVector, documents: Sequence[dict[int, float]]) -> list[float]:
+    """The score of each document: its weights of the query's terms, by the terms' rarity among these documents."""
+    counted = Counter(term for document in documents for term in query.indices if term in document)
+    population = sum(1 for document in documents if document)
+    weights = {
+        term: weight * math.log((population - counted[term] + 0.5) / (counted[term] + 0.5) + 1.0)
+        for term, weight in zip(query.indices, query.values, strict=True)
+    }
+    return [sum(weight * document.get(term, 0.0) for term, weight in weights.items()) for document in documents]
