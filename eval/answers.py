@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Protocol
 
 from eval.cases import GOLDEN, Case, Expected
+from eval.report import table
 from rag import schemas
 from rag.errors import BadRequest, VaubanError
 from rag.types import Answer, Event, Principal, Question, Status
@@ -156,6 +157,14 @@ def _share(outcomes: Iterable[bool | None]) -> Share:
     return Share(sum(counted), len(counted))
 
 
+_GROUPS: dict[str, Callable[[Case], str | None]] = {
+    "corpus": lambda case: case.corpus,
+    "kind": lambda case: case.kind,
+    "language": lambda case: case.language,
+    "split": lambda case: case.split,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """A run over the cases. ``run`` is what is needed to repeat it: commit, settings, models."""
@@ -177,14 +186,8 @@ class Report:
 
     def groups(self) -> dict[str, dict[str, dict[str, Share]]]:
         """The rates again, by corpus, kind, language and split."""
-        keys: dict[str, Callable[[Case], str | None]] = {
-            "corpus": lambda case: case.corpus,
-            "kind": lambda case: case.kind,
-            "language": lambda case: case.language,
-            "split": lambda case: case.split,
-        }
         found: dict[str, dict[str, dict[str, Share]]] = {}
-        for name, key in keys.items():
+        for name, key in _GROUPS.items():
             values = sorted({key(row.case) or "" for row in self.rows} - {""})
             found[name] = {value: rates(row for row in self.rows if key(row.case) == value) for value in values}
         return found
@@ -211,6 +214,29 @@ class Report:
             "run": dict(self.run),
         }
 
+    def as_text(self) -> str:
+        """The report as a terminal shows it: the rates over all questions and by group, then what ended how."""
+        lines = [("all", "", len(self.rows), self.rates())]
+        for name, groups in self.groups().items():
+            for value, shares in groups.items():
+                lines.append((name, value, self._asked(name, value), shares))
+        body = [
+            [name, value, questions, *("-" if share.rate is None else f"{share.rate:.3f}" for share in shares.values())]
+            for name, value, questions, shares in lines
+        ]
+        return "\n".join(
+            [
+                table(["", "", "questions", *RATES], body),
+                "",
+                f"answerable ended as: {_listed(self.statuses())}",
+                f"sentences judged by: {_listed(self.bases())}",
+                *(f"failed: {row.case.id}: {row.error}" for row in self.rows if row.error),
+            ]
+        )
+
+    def _asked(self, name: str, value: str) -> int:
+        return sum(_GROUPS[name](row.case) == value for row in self.rows)
+
     def worksheet(self, most: int | None = None) -> list[dict[str, object]]:
         """Displayed sentences that no person has judged, with the passages they cite, for a person to judge.
 
@@ -233,6 +259,10 @@ class Report:
             }
             for _, (row, sentence) in sorted(pending.items(), key=lambda item: item[0])[:most]
         ]
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "-"
 
 
 def _counted(names: Iterable[str]) -> dict[str, int]:

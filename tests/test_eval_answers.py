@@ -135,6 +135,25 @@ def test_json_contract() -> None:
     assert shown["run"] == {"commit": "abc"}
 
 
+def test_text_report() -> None:
+    """A person sees each rate over all questions and by group, how questions ended, and what failed."""
+
+    def ask(case: Case) -> Answer:
+        if case.unanswerable:
+            raise Overloaded("the queue is full")
+        return answer("Le droit est de 25 jours ouvrés par an.")
+
+    lines = answers.run([CASE, OFF], ask, labels={}).as_text().splitlines()
+    assert lines[0].split() == ["questions", *RATES]
+    assert lines[2].split() == ["all", "2", "1.000", "0.000", "0.000", "1.000", "1.000", "1.000"]
+    assert lines[3].split()[:3] == ["corpus", "rh", "2"]
+    assert lines[-3:] == [
+        "answerable ended as: answered 1",
+        "sentences judged by: verbatim 1",
+        "failed: z: overloaded: the queue is full",
+    ]
+
+
 def test_wire_objects_are_judged_alike() -> None:
     """An answer that came over HTTP gives the same row as one of the engine."""
     local = answers.run([CASE], lambda case: answer("Le droit est de 25 jours ouvrés par an."), labels={})
