@@ -43,7 +43,7 @@ class SentenceTransformerEmbedder:
         self._device = device
         self._batch = CPU_BATCH if device == "cpu" else GPU_BATCH
         self._dimension = int(model.get_embedding_dimension())
-        self._fingerprint = _with_prefixes(fingerprint, query_prefix, passage_prefix)
+        self._fingerprint = with_prefixes(fingerprint, query_prefix, passage_prefix)
         self._tokenizing = threading.Lock()
 
     @classmethod
@@ -188,7 +188,8 @@ def _moved(value: Any, device: str) -> Any:
     return value.to(device) if hasattr(value, "to") else value
 
 
-def _with_prefixes(fingerprint: str, *prefixes: str) -> str:
+def with_prefixes(fingerprint: str, *prefixes: str) -> str:
+    """The fingerprint of an embedder: that of its weights, and of the prefixes it puts before texts."""
     if not any(prefixes):
         return fingerprint
     return f"{fingerprint}+{hashlib.sha256(json.dumps(prefixes).encode()).hexdigest()[:8]}"
