@@ -11,6 +11,7 @@ import base64
 import importlib.metadata
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import numpy as np
 from fastapi import APIRouter, FastAPI, Request
@@ -40,6 +41,18 @@ _PROBLEM = {
 }
 
 
+class Application(FastAPI):
+    """FastAPI, whose description of itself keeps the nulls of examples: they are required members."""
+
+    def openapi(self) -> dict[str, Any]:
+        described = super().openapi()
+        for name, schema in described["components"]["schemas"].items():
+            model = getattr(schemas, name, None)
+            if model is not None and "examples" in schema:
+                schema["examples"] = model.model_config["json_schema_extra"]["examples"]
+        return described
+
+
 def create_app(
     vauban: Vauban,
     inbox: Inbox | None = None,
@@ -54,13 +67,14 @@ def create_app(
     """
     identity = identity or access.Identity(vauban.settings, vauban.local)
     metrics = Metrics()
-    app = FastAPI(
+    app = Application(
         title="Vauban",
         summary="Questions about regulations, answered with their sources.",
         version=importlib_version(),
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
         lifespan=_lifespan,
         responses={"4XX": _PROBLEM, "5XX": _PROBLEM},
         exception_handlers={

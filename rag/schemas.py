@@ -328,7 +328,7 @@ class Completion(Sent):
                                 "verdict": "supported",
                                 "reason": None,
                                 "passages": [1],
-                                "spans": [{"passage": 1, "start": 0, "end": 50}],
+                                "spans": [{"passage": 1, "start": 0, "end": 48}],
                             }
                         ],
                         "passages": [
