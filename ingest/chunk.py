@@ -179,7 +179,8 @@ class _Text:
             written: list[_Unit] = []
             for number, block in enumerate(section.blocks):
                 after = section.blocks[number + 1].kind if number + 1 < len(section.blocks) else None
-                for part in _parts(block):
+                before = written[-1].length + len(_BETWEEN) if written and written[-1].lead else 0
+                for part in _parts(block, before):
                     listed = block.kind is BlockKind.ITEM and written
                     start, end = write(part, "\n" if listed else _BETWEEN)
                     lead = part.endswith(":") or (after is BlockKind.TABLE and block.kind is not BlockKind.TABLE)
@@ -188,8 +189,11 @@ class _Text:
         return cls("".join(pieces), tuple(units), tuple(headings))
 
 
-def _parts(block: Block) -> Iterator[str]:
-    """The text of a block; that of a long table in parts, each under the header row."""
+def _parts(block: Block, before: int) -> Iterator[str]:
+    """The text of a block; that of a long table in parts, each under the header row.
+
+    The first part leaves room for the ``before`` characters of the lead-in that it shares a chunk with.
+    """
     if block.kind is not BlockKind.TABLE or not block.rows:
         if block.text.strip():
             yield block.text.strip()
@@ -200,7 +204,7 @@ def _parts(block: Block) -> Iterator[str]:
     if not rows or len(header) > CHUNK_CHARACTERS // 2:  # no header worth repeating
         header, rows = "", [header, *rows]
     current: list[str] = [header] if header else []
-    length = len(header)
+    length = len(header) + (before if before <= CHUNK_CHARACTERS // 2 else 0)
     held = 0
     for row in rows:
         if held and length + 1 + len(row) > CHUNK_CHARACTERS:

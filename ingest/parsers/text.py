@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -10,6 +11,7 @@ import charset_normalizer
 
 from ingest.outline import opens_block
 from ingest.parsers import Limits
+from ingest.parsers.tables import table
 from ingest.sniff import File, Kind
 from rag.types import Block, BlockKind, Parsed
 
@@ -20,6 +22,8 @@ _MARKS: Final = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_LEAST_ROWS: Final = 3
+_WIDEST_TABLE: Final = 400
 _WIDEST_WRAP: Final = 120
 """Characters of the longest line that may still be wrapped text; beyond, each line is a paragraph."""
 
@@ -71,17 +75,44 @@ def _clean(text: str) -> str:
 
 
 def paragraphs(text: str) -> Iterator[Block]:
-    """Blocks of a plain text: blank lines part paragraphs, wrapped lines are joined."""
-    lines = [line.rstrip() for line in text.replace("\f", "\n\n").split("\n")]
+    """Blocks of a plain text: blank lines part paragraphs, wrapped lines are joined, aligned columns are tables."""
+    lines = [line.rstrip() for line in text.replace("\f", "\n\n").expandtabs().split("\n")]
     width = _width(lines)
+    for filled, run in itertools.groupby(lines, key=lambda line: bool(line.strip())):
+        if filled:
+            group = list(run)
+            rows = _columns(group)
+            if rows:
+                yield table(rows)
+            else:
+                yield from _joined(group, width)
+
+
+def _joined(lines: Sequence[str], width: int) -> Iterator[Block]:
+    """The paragraphs of lines without a blank one between them."""
     group: list[str] = []
-    for line in [*lines, ""]:
-        if line.strip() and not (group and _parts(group[-1], line, width)):
-            group.append(line)
-            continue
-        if group:
+    for line in lines:
+        if group and _parts(group[-1], line, width):
             yield Block(BlockKind.PARAGRAPH, " ".join(" ".join(group).split()))
-        group = [line] if line.strip() else []
+            group = []
+        group.append(line)
+    yield Block(BlockKind.PARAGRAPH, " ".join(" ".join(group).split()))
+
+
+def _columns(lines: Sequence[str]) -> list[tuple[str, ...]]:
+    """The rows of a table drawn with spaces: three lines or more, blank at the same places; else nothing."""
+    longest = max(map(len, lines))
+    if len(lines) < _LEAST_ROWS or longest > _WIDEST_TABLE:
+        return []
+    blank = [all(index >= len(line) or line[index] == " " for line in lines) for index in range(longest)]
+    cuts = [
+        index
+        for index in range(2, longest)
+        if not blank[index] and blank[index - 1] and blank[index - 2] and not all(blank[:index])
+    ]
+    rows = [tuple(line[start:end].strip() for start, end in itertools.pairwise([0, *cuts, longest])) for line in lines]
+    empty = sum(not cell for row in rows for cell in row)
+    return rows if cuts and empty < 0.3 * len(rows) * len(rows[0]) else []
 
 
 def _width(lines: Sequence[str]) -> int:
