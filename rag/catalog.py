@@ -28,6 +28,8 @@ HEAD: Final = "0001"
 """The migration that this program's tables are at; a test compares it with the folder ``migrations``."""
 WAIT: Final = 15_000
 """Milliseconds that a writer waits for another one: publishing tens of thousands of rows takes under two seconds."""
+REMEMBERED: Final = 256
+"""Lineages held in memory: those published now, and some that are replayed."""
 INTERRUPTED: Final = "interrupted"
 """Error code of a run whose process ended before it did."""
 
@@ -193,6 +195,8 @@ class Catalog:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
+        self._known: dict[tuple[str, int], tuple[int, ...]] = {}
+        """Lineages of published snapshots, which never change; every search asks for them."""
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -256,15 +260,10 @@ class Catalog:
 
     def lineages(self) -> dict[str, tuple[int, ...]]:
         """The published lineage of every corpus that has one, newest first."""
-        start = sa.select(_snapshots.c.corpus, _snapshots.c.number, _snapshots.c.parent).join(
-            _corpora,
-            sa.and_(_corpora.c.name == _snapshots.c.corpus, _corpora.c.published == _snapshots.c.number),
-        )
-        found: dict[str, list[int]] = {}
+        query = sa.select(_corpora.c.name, _corpora.c.published).where(_corpora.c.published.is_not(None))
         with self._reading() as connection:
-            for corpus, number in connection.execute(_ancestry(start)):
-                found.setdefault(corpus, []).append(number)
-        return {corpus: tuple(numbers) for corpus, numbers in found.items()}
+            published = connection.execute(query.order_by(_corpora.c.name)).all()
+            return {name: self._lineage(connection, name, number) for name, number in published}
 
     def lineage(self, corpus: str, snapshot: int) -> tuple[int, ...]:
         """The lineage of a snapshot that may still be read, newest first.
@@ -274,13 +273,13 @@ class Catalog:
         """
         with self._reading() as connection:
             _readable(connection, corpus, snapshot)
-            return _lineage(connection, corpus, snapshot)
+            return self._lineage(connection, corpus, snapshot)
 
     def published(self, corpus: str) -> tuple[int, ...]:
         """The published lineage of a corpus, newest first; empty before its first publication."""
         with self._reading() as connection:
             number = _one_corpus(connection, corpus).published
-            return () if number is None else _lineage(connection, corpus, number)
+            return () if number is None else self._lineage(connection, corpus, number)
 
     def snapshots(self, corpus: str) -> list[Snapshot]:
         """All snapshots of a corpus, newest first, whatever became of them."""
@@ -330,11 +329,7 @@ class Catalog:
         with self._writing() as connection:
             corpus = _one_corpus(connection, draft.corpus)
             if corpus.published != draft.parent:
-                raise Conflict(
-                    f"another snapshot of `{draft.corpus}` was published meanwhile; run the sync again",
-                    f"un autre état de « {draft.corpus} » a été publié entre-temps ; relancez la synchronisation",
-                    code="published_meanwhile",
-                )
+                raise published_meanwhile(draft.corpus)
             before = _visible(connection, draft.corpus, _lineage(connection, draft.corpus, draft.parent))
             replaced = [{"at": row.row, "now": [*row.removed, draft.number]} for row in before if row.id in gone]
             if replaced:
@@ -495,6 +490,16 @@ class Catalog:
             number = _one_corpus(connection, corpus).published
             _mark(connection, corpus, _lineage(connection, corpus, number), stale)
 
+    def refresh(self, corpus: str, digests: Mapping[str, str]) -> None:
+        """Note that published documents, read again, gave what they had given: only their ``digest`` is new."""
+        with self._writing() as connection:
+            number = _one_corpus(connection, corpus).published
+            for row in _visible(connection, corpus, _lineage(connection, corpus, number)):
+                if row.id in digests:
+                    connection.execute(
+                        _documents.update().where(_documents.c.row == row.row).values(digest=digests[row.id])
+                    )
+
     def files(self) -> set[str]:
         """The SHA-256 of every source file that a kept version of a document needs."""
         with self._reading() as connection:
@@ -619,6 +624,14 @@ class Catalog:
 
     # --- connections
 
+    def _lineage(self, connection: sa.Connection, corpus: str, number: int) -> tuple[int, ...]:
+        known = self._known.get((corpus, number))
+        if known is None:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            known = self._known[corpus, number] = _lineage(connection, corpus, number)
+        return known
+
     @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
         with _translated(), self._engine.connect() as connection:
@@ -701,6 +714,15 @@ def _ours(error: BaseException | None) -> StoreError | DiskFull:
     return StoreError(f"the catalog cannot be used: {error}", f"le catalogue est inutilisable : {error}")
 
 
+def published_meanwhile(corpus: str) -> Conflict:
+    """What is said to a sync whose draft no longer follows from what is published."""
+    return Conflict(
+        f"another snapshot of `{corpus}` was published meanwhile; run the sync again",
+        f"un autre état de « {corpus} » a été publié entre-temps ; relancez la synchronisation",
+        code="published_meanwhile",
+    )
+
+
 # --- questions asked inside a transaction ---------------------------------------------------------------
 
 
@@ -711,23 +733,12 @@ def _one_corpus(connection: sa.Connection, name: str) -> sa.Row[Any]:
     return row
 
 
-def _ancestry(start: sa.Select[Any]) -> sa.Select[Any]:
-    """The snapshots that ``start`` selects and all above them, newest first: a parent has the smaller number."""
-    chain = start.cte("chain", recursive=True)
-    above = sa.select(_snapshots.c.corpus, _snapshots.c.number, _snapshots.c.parent).join(
-        chain, sa.and_(_snapshots.c.corpus == chain.c.corpus, _snapshots.c.number == chain.c.parent)
-    )
-    chain = chain.union_all(above)
-    return sa.select(chain.c.corpus, chain.c.number).order_by(chain.c.corpus, chain.c.number.desc())
-
-
 def _lineage(connection: sa.Connection, corpus: str, number: int | None) -> tuple[int, ...]:
-    if number is None:
-        return ()
-    start = sa.select(_snapshots.c.corpus, _snapshots.c.number, _snapshots.c.parent).where(
-        _snapshots.c.corpus == corpus, _snapshots.c.number == number
-    )
-    return tuple(row.number for row in connection.execute(_ancestry(start)))
+    """A snapshot and all above it, newest first: a parent always has the smaller number."""
+    one = sa.select(_snapshots.c.number, _snapshots.c.parent).where(_snapshots.c.corpus == corpus)
+    chain = one.where(_snapshots.c.number == number).cte("chain", recursive=True)
+    chain = chain.union_all(one.join(chain, _snapshots.c.number == chain.c.parent))
+    return tuple(connection.execute(sa.select(chain.c.number).order_by(chain.c.number.desc())).scalars())
 
 
 def _readable(connection: sa.Connection, corpus: str, number: int) -> None:

@@ -123,7 +123,8 @@ class Home:
 
     @property
     def index(self) -> Path:
-        return self.root / "index"
+        """The folder of the store, one level down: the engine keeps a lock of its own beside it."""
+        return self.root / "index" / "edge"
 
     @property
     def files(self) -> Path:
