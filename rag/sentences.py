@@ -20,7 +20,8 @@ MARK: Final = re.compile(
 
 _ABBREVIATIONS: Final = frozenset(
     "al alin ann approx art arts av bd cf chap circ dr ed env ex fig hab inc incl jr let lt ltd m max me mgr min ml "
-    "mlle mm mme mr mrs ms no nos num p par pp pr prof réf ref resp sec sect ss st ste sté suiv tél tel tit vol vs".split()
+    "mlle mm mme mr mrs ms no nos num p par pp pr prof réf ref resp sec sect ss st ste sté suiv tél tel tit vol "
+    "vs".split()
 )
 _STOP: Final = re.compile(r"\.{3}|…|[.!?]|\n")
 _CLOSING: Final = re.compile(r"[ \u00a0\u202f]?[»”]|[\"')’\]](?!\w)")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,7 +44,7 @@ def test_a_text_is_cut_into_its_sentences(text: str, sentences: list[str]) -> No
 def test_a_stream_cuts_where_the_whole_text_is_cut(text: str, cuts: list[int]) -> None:
     """However the model's pieces fall, the sentences are the same."""
     places = sorted({0, len(text), *(cut for cut in cuts if cut < len(text))})
-    pieces = [text[a:b] for a, b in zip(places, places[1:], strict=False)]
+    pieces = [text[a:b] for a, b in itertools.pairwise(places)]
     assert list(stream(pieces)) == [text[start:end] for start, end in split(text)]
 
 
