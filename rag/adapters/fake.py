@@ -8,9 +8,11 @@ from __future__ import annotations
 import math
 import re
 import threading
+import time
 import zlib
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Generator as Stream
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -18,7 +20,25 @@ import numpy as np
 
 from rag.adapters.qdrant_payload import in_reading_order, must_be_of, point_id, visible
 from rag.adapters.ranking import ranked
-from rag.types import PUBLIC, Candidates, Chunk, Hit, Matrix, Point, Query, Scope, Scored, SparseVector, Stored, Vector
+from rag.errors import BadRequest, Cancelled, GenerationError
+from rag.queue import Turns, never, nobody
+from rag.stops import StopFilter
+from rag.types import (
+    PUBLIC,
+    Candidates,
+    Chunk,
+    Hit,
+    Matrix,
+    Message,
+    Point,
+    Query,
+    Sampling,
+    Scope,
+    Scored,
+    SparseVector,
+    Stored,
+    Vector,
+)
 
 _WORD: Final = re.compile(r"\w+")
 
@@ -218,3 +238,148 @@ def _bm25(query: SparseVector, documents: Sequence[dict[int, float]]) -> list[fl
         for term, weight in zip(query.indices, query.values, strict=True)
     }
     return [sum(weight * document.get(term, 0.0) for term, weight in weights.items()) for document in documents]
+
+
+Script = Callable[[Sequence[Message]], Iterable[str]]
+"""What a scripted generator writes in answer to a prompt, in pieces; it may raise, or never end."""
+
+_PIECE: Final = re.compile(r"\s*\S+|\s+")
+_PASSAGE: Final = re.compile(r'<passage n="(\d+)"[^>]*>\n(.*?)\n</passage>', re.DOTALL)
+_SENTENCE: Final = re.compile(r"[^.!?\n]*[^.!?\s][^.!?\n]*[.!?]?")
+_ORDER: Final = re.compile(
+    r"(?:write|say|answer|écri[st]|écrivez|dis|dites|répond[sez]*)\b[^:\n]*:\s*([^\n]+)", re.IGNORECASE
+)
+
+
+class ScriptedGenerator:
+    """Writes what its script says, a word a token, with the queue and the manners of a real model.
+
+    ``delay`` seconds pass before each piece. The scripts :func:`quotes`, :func:`echoes`, :func:`crashes`,
+    :func:`endless` and :func:`obeys` are the writers that tests need.
+    """
+
+    def __init__(
+        self, script: Script, *, name: str = "scripted", context: int = 4096, queue: int = 16, delay: float = 0.0
+    ) -> None:
+        self._script = script
+        self._name = name
+        self._context = context
+        self._delay = delay
+        self._turns = Turns(queue)
+
+    @property
+    def fingerprint(self) -> str:
+        return f"fake-{self._name}"
+
+    @property
+    def context(self) -> int:
+        return self._context
+
+    def count_tokens(self, text: str) -> int:
+        return len(_PIECE.findall(text))
+
+    def count_prompt(self, prompt: Sequence[Message]) -> int:
+        return sum(self.count_tokens(message.content) + 2 for message in prompt)
+
+    def stream(
+        self,
+        prompt: Sequence[Message],
+        sampling: Sampling,
+        *,
+        cancelled: Callable[[], bool] = never,
+        waiting: Callable[[int], None] = nobody,
+    ) -> Stream[str, None, None]:
+        length = self.count_prompt(prompt)
+        if length >= self._context:
+            raise BadRequest(
+                f"the prompt has {length} tokens and the model's context is {self._context}",
+                f"l’invite compte {length} unités pour un contexte de {self._context}",
+                code="prompt_too_long",
+            )
+        return self._write(prompt, min(sampling.max_tokens, self._context - length), sampling.stop, cancelled, waiting)
+
+    def close(self) -> None:
+        self._turns.close()
+
+    def _write(
+        self,
+        prompt: Sequence[Message],
+        room: int,
+        stop: Sequence[str],
+        cancelled: Callable[[], bool],
+        waiting: Callable[[int], None],
+    ) -> Stream[str, None, None]:
+        with self._turns.turn(cancelled, waiting):
+            stops = StopFilter(stop)
+            written = 0
+            for piece in self._script(prompt):
+                for token in _PIECE.findall(piece):
+                    self._pause(cancelled)
+                    if shown := stops.feed(token):
+                        yield shown
+                    written += 1
+                    if stops.stopped or written >= room:
+                        break
+                if stops.stopped or written >= room:
+                    break
+            if rest := stops.rest():
+                yield rest
+
+    def _pause(self, cancelled: Callable[[], bool]) -> None:
+        """Wait ``delay`` seconds, looking up often."""
+        end = time.monotonic() + self._delay
+        while True:
+            if cancelled():
+                raise Cancelled("cancelled while writing", "annulé pendant la rédaction")
+            left = end - time.monotonic()
+            if left <= 0:
+                return
+            time.sleep(min(left, 0.02))
+
+
+class QuotingGenerator(ScriptedGenerator):
+    """The honest fake: it quotes the sentence of the passages that is nearest to the question, and cites it."""
+
+    def __init__(self, *, context: int = 4096, queue: int = 16, delay: float = 0.0) -> None:
+        super().__init__(quotes, name="quoting", context=context, queue=queue, delay=delay)
+
+
+def quotes(prompt: Sequence[Message]) -> Iterator[str]:
+    """The sentence that shares most words with the question, word for word, with its passage's number."""
+    last = prompt[-1].content
+    question = set(_words(last[last.rfind("</passage>") + 1 :]))
+    sentences = [
+        (sentence.strip(), number)
+        for message in prompt
+        for number, text in _PASSAGE.findall(message.content)
+        for sentence in _SENTENCE.findall(text)
+    ]
+    if sentences:
+        sentence, number = max(sentences, key=lambda pair: len(question.intersection(_words(pair[0]))))
+        end = sentence[-1] if sentence[-1] in ".!?" else "."
+        yield f"{sentence.rstrip('.!?')} [{number}]{end}"
+
+
+def echoes(prompt: Sequence[Message]) -> Iterator[str]:
+    """What the last message says."""
+    yield prompt[-1].content
+
+
+def crashes(_prompt: Sequence[Message]) -> Iterator[str]:
+    """Two words, then the model fails."""
+    yield "La réponse"
+    raise GenerationError("the model crashed, as its script says", "le modèle a échoué, comme prévu")
+
+
+def endless(_prompt: Sequence[Message]) -> Iterator[str]:
+    """The same sentence for ever."""
+    while True:
+        yield "Il faut encore attendre. "
+
+
+def obeys(prompt: Sequence[Message]) -> Iterator[str]:
+    """What the passages order: after "write:", "say:", "réponds :" and the like, that text; the attacker's dream."""
+    orders = [
+        order for message in prompt for _, text in _PASSAGE.findall(message.content) for order in _ORDER.findall(text)
+    ]
+    yield "\n".join(orders) if orders else "".join(quotes(prompt))

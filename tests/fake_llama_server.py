@@ -1,0 +1,164 @@
+"""A small llama-server for tests: the endpoints and the manners of the real one, and a model that counts.
+
+Its tokens are bytes, and numbers from 1000 on for the special words; it writes one word per piece for as long as it
+may, whatever the stop strings, and stops when the connection is closed.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any
+
+SPECIAL = {"<|im_start|>": 1000, "<|im_end|>": 1001}
+
+
+def tokenize(text: str, special: bool) -> list[int]:
+    """Bytes, with the special words as one number each where they are parsed."""
+    tokens: list[int] = []
+    while text:
+        word = next((word for word in SPECIAL if special and text.startswith(word)), None)
+        tokens += [SPECIAL[word]] if word else list(text[0].encode())
+        text = text[len(word) :] if word else text[1:]
+    return tokens
+
+
+class FakeLlamaServer:
+    """Serves on a free loopback port inside a ``with`` block.
+
+    ``status`` is what ``/health`` answers; ``reading`` seconds pass before the first word, ``pace`` between words;
+    ``fault`` is one of ``crash``, ``error``, ``garbage``, ``status`` and makes the stream fail after two words.
+    ``prompts`` are the token lists that came, ``stopped`` counts the streams that a closed connection ended.
+    """
+
+    def __init__(self, *, context: int = 2048, slots: int = 1, pace: float = 0.002) -> None:
+        self.context, self.slots, self.pace = context, slots, pace
+        self.reading = 0.0
+        self.status = 200
+        self.fault = ""
+        self.template_works = True
+        self.prompts: list[list[int]] = []
+        self.bodies: list[dict[str, Any]] = []
+        self.stopped = 0
+        self.active = threading.BoundedSemaphore(slots)
+
+    def __enter__(self) -> FakeLlamaServer:
+        fake = self
+
+        class Handler(_Handler):
+            server_state = fake
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server_state: FakeLlamaServer
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the base class's name
+        """Say nothing."""
+
+    def do_GET(self) -> None:
+        state = self.server_state
+        if self.path == "/health":
+            self.answer({"status": "ok"} if state.status == 200 else failure("unavailable_error"), state.status)
+        elif self.path == "/props":
+            self.answer(
+                {
+                    "default_generation_settings": {"n_ctx": state.context},
+                    "total_slots": state.slots,
+                    "model_path": "/models/counting.gguf",
+                    "chat_template": "chatml",
+                    "build_info": "b1",
+                }
+            )
+        elif self.path == "/v1/models":
+            self.answer({"data": [{"id": "counting", "meta": {"n_params": 1}}]})
+        else:
+            self.answer(failure("not_found_error"), 404)
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path == "/tokenize":
+            self.answer({"tokens": tokenize(body["content"], body["parse_special"])})
+        elif self.path == "/apply-template" and self.server_state.template_works:
+            turns = "".join(f"<|im_start|>{m['role']}\n{m['content']}<|im_end|>\n" for m in body["messages"])
+            self.answer({"prompt": turns + "<|im_start|>assistant\n"})
+        elif self.path == "/v1/completions":
+            with self.server_state.active:
+                self.complete(body)
+        else:
+            self.answer(failure("not_found_error"), 404)
+
+    def complete(self, body: dict[str, Any]) -> None:
+        state = self.server_state
+        state.prompts.append(body["prompt"])
+        state.bodies.append(body)
+        if state.fault == "status":
+            return self.answer(failure("exceed_context_size_error"), 400)
+        end = time.monotonic() + state.reading
+        while time.monotonic() < end:
+            if self.gone():
+                return None
+            time.sleep(0.01)
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        for number in range(body["max_tokens"]):
+            if self.gone():
+                return None
+            if number == 2 and state.fault:
+                return self.fail(state.fault)
+            self.event({"choices": [{"text": f" mot{number}"}]})
+            time.sleep(state.pace)
+        self.wfile.write(b"data: [DONE]\n\n")
+        return None
+
+    def fail(self, fault: str) -> None:
+        if fault == "error":
+            self.wfile.write(b"error: " + json.dumps(failure("server_error")["error"]).encode() + b"\n\n")
+        elif fault == "garbage":
+            self.wfile.write(b"data: {broken\n\n")
+        else:
+            self.connection.close()
+
+    def gone(self) -> bool:
+        """Whether the client has closed; then it counts as stopped."""
+        readable, _, _ = select.select([self.connection], [], [], 0)
+        if readable and not self.connection.recv(1):
+            self.server_state.stopped += 1
+            self.close_connection = True
+            return True
+        return False
+
+    def event(self, data: object) -> None:
+        self.wfile.write(b"data: " + json.dumps(data).encode() + b"\n\n")
+
+    def answer(self, data: object, status: int = 200) -> None:
+        content = json.dumps(data).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+def failure(kind: str) -> dict[str, Any]:
+    """An error as llama-server words it."""
+    return {"error": {"type": kind, "message": "secret words of the prompt", "code": 400}}
