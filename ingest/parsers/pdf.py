@@ -119,7 +119,7 @@ def _parsed(pdf: Any, count: int) -> Parsed:
         notes["pages that are pictures without text"] += pictures
     pages = _without_furniture(pages)
     blocks = _with_bookmarks(list(_blocks(pages)), pdf)
-    title = (pdf.get_metadata_value("Title") or "").strip() or None
+    title = _title(pdf, blocks)
     warnings = tuple(f"{number} {what}" for what, number in sorted(notes.items()))
     return Parsed(tuple(blocks), Kind.PDF.value, title=title, pages=count, warnings=warnings)
 
@@ -385,6 +385,13 @@ def _block(paragraph: Paragraph, page: int, body: float, *, plain: bool) -> Bloc
     short = len(paragraph.text) <= _LONGEST_HEADING and not paragraph.text.endswith((".", ";", ",", ":"))
     heading = short and (large or (paragraph.bold and not plain)) and any(sign.isalpha() for sign in paragraph.text)
     return Block(BlockKind.HEADING if heading else BlockKind.PARAGRAPH, paragraph.text, page=page)
+
+
+def _title(pdf: Any, blocks: Sequence[Block]) -> str | None:
+    """The title of the file's metadata when it stands on the first page; else it is a template's or a program's."""
+    title = " ".join((pdf.get_metadata_value("Title") or "").split())
+    first = _folded(" ".join(block.text for block in blocks if block.page == 1))
+    return title if title and _folded(title) and _folded(title) in first else None
 
 
 def _with_bookmarks(blocks: list[Block], pdf: Any) -> list[Block]:

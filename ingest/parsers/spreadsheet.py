@@ -74,7 +74,7 @@ def _group(rows: Sequence[Row]) -> Iterator[Block]:
     left, right = min(filled), max(filled) + 1
     trimmed = [tuple(row[index] if index < len(row) else "" for index in range(left, right)) for row in rows]
     top = 0
-    while top < len(trimmed) and sum(map(bool, trimmed[top])) == 1 and (right - left > 1 or len(trimmed) == 1):
+    while top < len(trimmed) and sum(map(bool, trimmed[top])) == 1:
         yield Block(BlockKind.PARAGRAPH, next(cell for cell in trimmed[top] if cell))
         top += 1
     if top < len(trimmed):
