@@ -27,7 +27,10 @@ pictures = pages.Pages()
 MOST_DOCUMENTS = 500
 """Documents of one page of a list."""
 
-Snapshot = Annotated[int | None, Query(ge=1, description="An earlier snapshot; default the published one.")]
+Snapshot = Annotated[
+    int | None,
+    Query(ge=1, le=schemas.LAST_SNAPSHOT, description="An earlier snapshot; default the published one."),
+]
 Width = Annotated[int, Query(ge=pages.WIDTHS[0], le=pages.WIDTHS[1], description="Width of the picture in pixels.")]
 Page = Annotated[int, Path(ge=1, le=100_000, description="Number of the page, counting from 1.")]
 

@@ -27,7 +27,7 @@ def sync(corpus: str, body: schemas.SyncRequest, service: Served, response: Resp
     """Only with the token of `server.json`. The run goes on after the response; `Location` is where to follow it."""
     inbox = _inbox(service)
     folder = Path(body.path)
-    if not folder.is_absolute():
+    if not folder.is_absolute() or "\0" in body.path:
         raise BadRequest(
             "the folder must be an absolute path on the server's side",
             "le dossier doit être un chemin absolu, du côté du serveur",

@@ -23,6 +23,8 @@ LONGEST_COMMENT = 2_000
 """Characters of a feedback comment: a remark, not a document."""
 MOST_HITS = 100
 """Hits that one search may ask for."""
+LAST_SNAPSHOT = 2**31 - 1
+"""The largest number of a snapshot that may be asked for; databases hold no number of any size."""
 MOST_TEXTS = 256
 """Texts of one embeddings or rerank request: some seconds of encoding on a small machine."""
 
@@ -640,7 +642,7 @@ class SyncRequest(Received):
 class RollbackRequest(Received):
     """``to`` is an earlier snapshot; null is the parent of the published one."""
 
-    to: int | None = Field(None, ge=1)
+    to: int | None = Field(None, ge=1, le=LAST_SNAPSHOT)
 
 
 class RollbackResponse(Sent):

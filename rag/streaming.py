@@ -13,6 +13,7 @@ import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, closing
+from pathlib import Path
 from typing import TypeVar
 
 from starlette.responses import Response
@@ -23,11 +24,13 @@ from rag.types import Event, Waiting
 
 log = logging.getLogger("vauban.api")
 
+HERE = Path(__file__).parent
 HEARTBEAT = 5.0
 """Seconds of silence after which a stream says that it lives; proxies give up on a silent one after 10 to 60."""
 BEAT = b": still here\n\n"
 """A comment in the format of server-sent events: clients skip it."""
 DONE = b"data: [DONE]\n\n"
+_LINE_ENDS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 
 Value = TypeVar("Value")
 Make = Callable[[Callable[[], bool], Callable[[int], None]], Iterator[Event]]
@@ -35,14 +38,16 @@ Make = Callable[[Callable[[], bool], Callable[[int], None]], Iterator[Event]]
 
 
 def event(json: str) -> bytes:
-    """One server-sent event; JSON on one line needs no splitting."""
-    return b"data: " + json.encode() + b"\n\n"
+    """One server-sent event; ``json`` stands on one line, also for readers who count Unicode's line ends as such."""
+    return b"data: " + json.translate(_LINE_ENDS).encode() + b"\n\n"
 
 
 def leak_free(error: BaseException) -> str:
     """Where an unexpected error arose, by type, file and line: its message may quote what people wrote."""
-    frames = traceback.extract_tb(error.__traceback__)[-6:]
-    return f"{type(error).__name__} at " + " < ".join(f"{frame.filename}:{frame.lineno}" for frame in reversed(frames))
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if Path(frame.filename).is_relative_to(HERE)]
+    told = dict.fromkeys(f"{frame.filename}:{frame.lineno}" for frame in (*frames[-1:], *reversed(ours[-4:])))
+    return f"{type(error).__name__} at " + " < ".join(told)
 
 
 class Running:

@@ -45,6 +45,15 @@ def client(vauban: Parts, inbox: ListInbox) -> Iterator[TestClient]:
         yield client
 
 
+@pytest.fixture(scope="module")
+def resident(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """One application for the many cases that change nothing."""
+    made = parts(tmp_path_factory.mktemp("resident"), Writer(), OverlapReranker())
+    with TestClient(create_app(made, ListInbox(), token=TOKEN), base_url="http://127.0.0.1:8080") as client:
+        yield client
+    made.catalog.close()
+
+
 def chat(content: object = QUESTION, **more: object) -> dict[str, object]:
     return {"model": "vauban", "messages": [{"role": "user", "content": content}], **more}
 
@@ -170,10 +179,10 @@ def test_a_caller_who_sees_no_corpus_gets_an_answer(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("stream", [False, True])
 def test_bad_questions_are_refused_with_a_code(
-    client: TestClient, body: dict[str, object], status: int, code: str, stream: bool
+    resident: TestClient, body: dict[str, object], status: int, code: str, stream: bool
 ) -> None:
     """The status is right when streaming too, because nothing was sent before."""
-    refused(ask(client, body | {"stream": stream}), status, code)
+    refused(ask(resident, body | {"stream": stream}), status, code)
 
 
 def test_the_field_at_fault_is_named(client: TestClient) -> None:
@@ -203,9 +212,9 @@ def test_malformed_json_is_refused_with_its_position(client: TestClient) -> None
     "content",
     [b"", b"[]", b'"x"', b"null", b"\xff\xfe", b"[" * 100_000, b'{"model": "\\ud800", "messages": []}', b"NaN"],
 )
-def test_no_body_breaks_the_server(client: TestClient, content: bytes) -> None:
+def test_no_body_breaks_the_server(resident: TestClient, content: bytes) -> None:
     """Whatever bytes come, the refusal is a 400 with a problem document."""
-    response = client.post("/v1/chat/completions", content=content, headers={"Content-Type": "application/json"})
+    response = resident.post("/v1/chat/completions", content=content, headers={"Content-Type": "application/json"})
     assert response.status_code == 400
     schemas.Problem.model_validate(response.json())
 
@@ -235,15 +244,15 @@ def test_a_large_body_is_refused(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("host", ["evil.test", "127.0.0.1.evil.test", "", "localhost.", "[::2]:8080", "0.0.0.0"])
-def test_other_host_names_are_not_answered(client: TestClient, host: str) -> None:
+def test_other_host_names_are_not_answered(resident: TestClient, host: str) -> None:
     """A name that someone made point here (DNS rebinding) reads nothing."""
-    refused(client.get("/v1/models", headers={"Host": host}), 421, "wrong_host")
+    refused(resident.get("/v1/models", headers={"Host": host}), 421, "wrong_host")
 
 
 @pytest.mark.parametrize("host", ["localhost:8080", "LOCALHOST", "127.0.0.1", "[::1]:8080"])
-def test_the_names_of_this_machine_are_answered(client: TestClient, host: str) -> None:
+def test_the_names_of_this_machine_are_answered(resident: TestClient, host: str) -> None:
     """With and without a port, in any case."""
-    assert client.get("/v1/models", headers={"Host": host}).status_code == 200
+    assert resident.get("/v1/models", headers={"Host": host}).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -255,9 +264,9 @@ def test_the_names_of_this_machine_are_answered(client: TestClient, host: str) -
         {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"},
     ],
 )
-def test_pages_of_other_sites_may_not_call(client: TestClient, headers: dict[str, str]) -> None:
+def test_pages_of_other_sites_may_not_call(resident: TestClient, headers: dict[str, str]) -> None:
     """Nor those of another port of this machine; and there is no CORS header to invite them."""
-    response = client.get("/v1/models", headers=headers)
+    response = resident.get("/v1/models", headers=headers)
     refused(response, 403, "wrong_origin")
     assert not [name for name in response.headers if name.startswith("access-control")]
 
@@ -351,9 +360,9 @@ def test_search_gives_hits_with_the_keys_of_the_contract(client: TestClient) -> 
     ],
 )
 def test_bad_searches_are_refused_with_a_code(
-    client: TestClient, body: dict[str, object], status: int, code: str
+    resident: TestClient, body: dict[str, object], status: int, code: str
 ) -> None:
-    refused(client.post("/v1/search", json=body), status, code)
+    refused(resident.post("/v1/search", json=body), status, code)
 
 
 def test_embeddings_know_questions_from_passages(client: TestClient, vauban: Parts) -> None:
@@ -443,12 +452,14 @@ def test_an_id_of_two_corpora_is_ambiguous(client: TestClient) -> None:
 @pytest.mark.parametrize("rest", ["", "/file", "/pages/1.png"])
 @pytest.mark.parametrize("corpus", ["rh", "secret", "finances"])
 @pytest.mark.parametrize("start", ["/v1/corpora/{}/documents/", "/v1/documents/{}/"])
-def test_what_is_hidden_answers_as_what_does_not_exist(client: TestClient, start: str, corpus: str, rest: str) -> None:
+def test_what_is_hidden_answers_as_what_does_not_exist(
+    resident: TestClient, start: str, corpus: str, rest: str
+) -> None:
     """A restricted document, one of a hidden corpus, and one that never was: the same words, but for the name."""
     hidden = {"rh": "primes", "secret": "plans", "finances": "primes"}[corpus]
-    there = client.get(f"{start.format(corpus)}{hidden}{rest}")
-    nowhere = client.get(f"{start.format(corpus)}jamais{rest}")
-    gone = client.get(f"{start.format('nullepart')}{hidden}{rest}")
+    there = resident.get(f"{start.format(corpus)}{hidden}{rest}")
+    nowhere = resident.get(f"{start.format(corpus)}jamais{rest}")
+    gone = resident.get(f"{start.format('nullepart')}{hidden}{rest}")
     assert there.status_code == nowhere.status_code == gone.status_code == 404
     assert there.json()["detail"].replace(hidden, "jamais") == nowhere.json()["detail"]
     if corpus == "secret":
@@ -487,6 +498,7 @@ def test_a_link_to_a_snapshot_survives_the_next_one(client: TestClient, vauban: 
     assert "28 jours" in client.get(LEAVE_FILE).text
     assert LEAVE not in client.get(LEAVE_FILE).text
     refused(client.get(f"{LEAVE_FILE}?snapshot=7"), 404, "unknown_snapshot")
+    refused(client.get(f"{LEAVE_FILE}?snapshot={2**70}"), 400, "invalid_request")
 
 
 def test_a_source_file_is_for_saving(client: TestClient, vauban: Parts) -> None:
@@ -580,8 +592,8 @@ def test_feedback_is_kept_with_the_name_of_its_giver(client: TestClient, vauban:
         {"answer": f"chatcmpl-{'0' * 32}", "thumb": "up", "comment": "x" * 2_001},
     ],
 )
-def test_bad_feedback_is_refused(client: TestClient, given: dict[str, str]) -> None:
-    refused(client.post("/v1/feedback", json=given), 400, "invalid_request")
+def test_bad_feedback_is_refused(resident: TestClient, given: dict[str, str]) -> None:
+    refused(resident.post("/v1/feedback", json=given), 400, "invalid_request")
 
 
 def test_a_sync_is_a_run_to_follow(client: TestClient, inbox: ListInbox, tmp_path: Path) -> None:
@@ -610,9 +622,11 @@ def test_a_sync_is_a_run_to_follow(client: TestClient, inbox: ListInbox, tmp_pat
 @pytest.mark.parametrize(
     "headers", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "Bearer "}, {"Authorization": TOKEN}]
 )
-def test_ingestion_needs_the_servers_token(client: TestClient, method: str, path: str, headers: dict[str, str]) -> None:
+def test_ingestion_needs_the_servers_token(
+    resident: TestClient, method: str, path: str, headers: dict[str, str]
+) -> None:
     """Before anything else is looked at."""
-    response = client.request(method, path, headers=headers)
+    response = resident.request(method, path, headers=headers)
     refused(response, 401, "token_required")
     assert response.headers["www-authenticate"] == "Bearer"
 
@@ -625,7 +639,8 @@ def test_a_server_without_a_token_takes_in_nothing(vauban: Parts, inbox: ListInb
 
 def test_a_path_must_be_absolute(client: TestClient) -> None:
     """What it is relative to would depend on how the server was started."""
-    refused(client.post("/v1/corpora/rh/sync", json={"path": "docs"}, headers=OWNER), 400, "relative_path")
+    for path in ("docs", "/srv/\0"):
+        refused(client.post("/v1/corpora/rh/sync", json={"path": path}, headers=OWNER), 400, "relative_path")
 
 
 def test_a_server_without_an_inbox_says_so(vauban: Parts) -> None:
@@ -692,9 +707,9 @@ def test_metrics_count_by_route_and_name_nothing(client: TestClient) -> None:
         ("POST", "/healthz", 405, "method_not_allowed"),
     ],
 )
-def test_the_rest_is_a_problem_document(client: TestClient, method: str, path: str, status: int, code: str) -> None:
+def test_the_rest_is_a_problem_document(resident: TestClient, method: str, path: str, status: int, code: str) -> None:
     """404 for no address, 405 with the methods that would do for a wrong one."""
-    response = client.request(method, path)
+    response = resident.request(method, path)
     refused(response, status, code)
     assert ("allow" in response.headers) == (status == 405)
 

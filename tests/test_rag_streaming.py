@@ -224,6 +224,13 @@ def test_a_server_that_stops_stops_its_answers(slow: Parts) -> None:
     connection.close()
 
 
+def test_an_event_is_one_line_for_every_reader() -> None:
+    """Texts hold line ends that JSON lets through and that some clients split at."""
+    sent = streaming.event(json.dumps("a\u2028b\u2029c\x85d", ensure_ascii=False)).decode()
+    assert sent.strip().splitlines() == [sent.strip()]
+    assert json.loads(sent[6:]) == "a\u2028b\u2029c\x85d"
+
+
 def test_leaving_the_events_closes_the_engine() -> None:
     """Even an engine that never asks whether it is cancelled is closed at its next event."""
     closed = threading.Event()
