@@ -1,0 +1,233 @@
+"""The sandbox answers for every file, whatever the file does to its worker, and believes no worker."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import stat
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ingest.parsers import Limits
+from ingest.sandbox import Sandbox
+from rag.errors import DocumentError, RejectReason
+from rag.types import Block, BlockKind, Parsed
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(Limits(seconds=20), workers=1) as made:
+        yield made
+
+
+def text(folder: Path, name: str, content: str = "Un texte.") -> Path:
+    (folder / name).write_text(content, encoding="utf-8")
+    return folder / name
+
+
+def reasons(results: list[tuple[Path, Parsed | DocumentError]]) -> list[RejectReason | None]:
+    return [result.reason if isinstance(result, DocumentError) else None for _, result in results]
+
+
+def test_results_come_in_order(tmp_path: Path) -> None:
+    """Each path is answered once, in the order of the paths, refusals among them."""
+    paths = [text(tmp_path, f"{number}.txt", f"Texte {number}.") for number in range(25)]
+    paths[3] = text(tmp_path, "vide.txt", "")
+    paths[7] = tmp_path / "absent.txt"
+    paths[9] = tmp_path
+    with Sandbox(Limits(), workers=2) as sandbox:
+        results = list(sandbox.parse(paths))
+        assert [path for path, _ in results] == paths
+        assert reasons(results)[3:10] == [
+            RejectReason.EMPTY, None, None, None, RejectReason.UNREADABLE, None, RejectReason.UNREADABLE,
+        ]  # fmt: skip
+        assert results[24][1] == Parsed((Block(BlockKind.PARAGRAPH, "Texte 24."),), "text/plain")
+        assert len(sandbox.pids) == 2
+
+
+def test_the_whole_value_crosses(tmp_path: Path, sandbox: Sandbox) -> None:
+    """Levels, tables and titles arrive as the parser gave them, odd characters too."""
+    path = text(tmp_path, "a.md", "# Titre 🜁 ’\n\n| a | b |\n| - | - |\n| 1 | \u00e9\u0301 |\n")
+    ((_, result),) = sandbox.parse([path])
+    assert isinstance(result, Parsed)
+    assert result.title == "Titre 🜁 ’"
+    assert [block.level for block in result.blocks] == [1, None]
+    assert result.blocks[1].rows[0] == ("a", "b")
+
+
+def test_file_names_of_any_bytes(tmp_path: Path, sandbox: Sandbox) -> None:
+    """A name that is no valid UTF-8 is a name like another."""
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/d\xe9cision.txt"))
+    path.write_text("Un texte.", encoding="utf-8")
+    assert reasons(list(sandbox.parse([path]))) == [None]
+
+
+def test_too_large_files_reach_no_worker(tmp_path: Path) -> None:
+    """A file above the limit is refused by its size."""
+    path = tmp_path / "a.txt"
+    with path.open("wb") as stream:
+        stream.truncate(1_000_001)
+    with Sandbox(Limits(megabytes=1), workers=1) as sandbox:
+        assert reasons(list(sandbox.parse([path]))) == [RejectReason.TOO_LARGE]
+
+
+@pytest.mark.slow
+def test_memory_is_bounded(tmp_path: Path) -> None:
+    """A file that wants more memory than it may have is refused, and the next one is read."""
+    path = text(tmp_path, "a.txt", "Une phrase assez longue pour être un paragraphe. \n\n" * 700_000)
+    with Sandbox(Limits(memory=64, seconds=60), workers=1) as sandbox:
+        assert reasons(list(sandbox.parse([path, text(tmp_path, "b.txt")]))) == [RejectReason.MEMORY, None]
+
+
+@pytest.mark.slow
+def test_time_is_bounded(tmp_path: Path) -> None:
+    """A file that takes longer than it may is given up, and the next one is read."""
+    path = text(tmp_path, "a.html", "<html><body>" + "<p><b><i>Un mot</i></b></p>\n" * 500_000)
+    with Sandbox(Limits(seconds=1, memory=4096), workers=1) as sandbox:
+        began = time.monotonic()
+        assert reasons(list(sandbox.parse([path, text(tmp_path, "b.txt")]))) == [RejectReason.TIMEOUT, None]
+        assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize(
+    ("killed_by", "reason"), [(signal.SIGSEGV, RejectReason.CRASHED), (signal.SIGKILL, RejectReason.MEMORY)]
+)
+def test_a_dead_worker_is_a_row(tmp_path: Path, sandbox: Sandbox, killed_by: int, reason: RejectReason) -> None:
+    """A crash, or a kill by the system for want of memory, costs that one file."""
+    list(sandbox.parse([text(tmp_path, "warm.txt")]))
+    (pid,) = sandbox.pids
+    os.kill(pid, signal.SIGSTOP)  # so that the death happens while it has the file
+    results = sandbox.parse([text(tmp_path, "a.txt"), text(tmp_path, "b.txt")])
+    threading.Timer(0.3, lambda: (os.kill(pid, killed_by), os.kill(pid, signal.SIGCONT))).start()
+    assert reasons(list(results)) == [reason, None]
+    assert sandbox.pids != [pid]
+
+
+def test_a_worker_that_died_idle_costs_nothing(tmp_path: Path, sandbox: Sandbox) -> None:
+    """A worker that is found dead before it has a file is replaced in silence."""
+    list(sandbox.parse([text(tmp_path, "a.txt")]))
+    os.kill(sandbox.pids[0], signal.SIGKILL)
+    time.sleep(0.2)
+    assert reasons(list(sandbox.parse([text(tmp_path, "a.txt")]))) == [None]
+
+
+def test_leaving_early_leaves_nothing_behind(tmp_path: Path) -> None:
+    """A caller that stops in the middle leaves no process, and the sandbox can be used again."""
+    paths = [text(tmp_path, f"{number}.txt") for number in range(9)]
+    with Sandbox(Limits(), workers=2) as sandbox:
+        results = sandbox.parse(paths)
+        next(results)
+        results.close()  # type: ignore[attr-defined]  # it is a generator
+        assert reasons(list(sandbox.parse(paths))) == [None] * 9
+        children = [psutil.Process(pid) for pid in sandbox.pids]
+    assert not any(child.is_running() for child in children)
+
+
+def pretender(folder: Path, answer: bytes) -> Path:
+    """A worker that answers every request with the same bytes, as one taken over by a file would."""
+    script = folder / "python"
+    script.write_text(
+        f"#!{sys.executable}\nimport sys\nsys.stdin.buffer.read(4)\nsys.stdout.buffer.write({answer!r})\n"
+        "sys.stdout.flush()\nsys.stdin.buffer.read()\n",
+        encoding="utf-8",
+    )
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    return script
+
+
+def frame(value: object) -> bytes:
+    body = json.dumps(value).encode()
+    return struct.pack(">I", len(body)) + body
+
+
+WHOLE = {"blocks": [], "media_type": "x", "title": None, "pages": None, "warnings": []}
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (b"\0\0\0\x08notjson!", RejectReason.CRASHED),
+        (frame([1, 2]), RejectReason.CRASHED),
+        (frame({"resident": 1}), RejectReason.CRASHED),
+        (
+            frame({"parsed": {**WHOLE, "blocks": [["script", "x", None, None, []]]}, "resident": 1}),
+            RejectReason.CRASHED,
+        ),
+        (
+            frame({"parsed": {**WHOLE, "blocks": [["paragraph", 7, None, None, []]]}, "resident": 1}),
+            RejectReason.CRASHED,
+        ),
+        (frame({"parsed": {**WHOLE, "pages": "many"}, "resident": 1}), RejectReason.CRASHED),
+        (frame({"error": {"reason": "invented", "en": "", "fr": ""}, "resident": 1}), RejectReason.CRASHED),
+        (b"\x80\x04\x95" + bytes(100), RejectReason.TOO_LONG),
+        (b"\xff\xff\xff\xff", RejectReason.TOO_LONG),
+    ],
+)
+def test_a_worker_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: bytes, reason: RejectReason
+) -> None:
+    """What is no well-formed answer is taken for a crash; nothing in it is run."""
+    monkeypatch.setattr(sys, "executable", str(pretender(tmp_path, answer)))
+    with Sandbox(Limits(seconds=5), workers=1) as sandbox:
+        assert reasons(list(sandbox.parse([text(tmp_path, "a.txt")]))) == [reason]
+
+
+def test_lone_surrogates_are_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Text that could not be written as UTF-8 does not get through."""
+    said = {"parsed": {**WHOLE, "blocks": [["paragraph", "a\ud800b", None, None, []]]}, "resident": 1}
+    monkeypatch.setattr(sys, "executable", str(pretender(tmp_path, frame(said))))
+    with Sandbox(Limits(seconds=5), workers=1) as sandbox:
+        ((_, result),) = sandbox.parse([text(tmp_path, "a.txt")])
+    assert isinstance(result, Parsed)
+    assert result.blocks[0].text == "a?b"
+
+
+def test_workers_are_light_and_yielding(tmp_path: Path, sandbox: Sandbox) -> None:
+    """A worker imports nothing of the engine, is niced, and holds little memory."""
+    list(sandbox.parse([text(tmp_path, "a.txt")]))
+    worker = psutil.Process(sandbox.pids[0])
+    assert worker.nice() == 19
+    assert worker.memory_info().rss < 120 * 2**20
+    heavy = ("torch", "gradio", "langchain_core", "rag.engine")
+    code = f"import ingest.sandbox, sys; print([name for name in {heavy} if name in sys.modules])"
+    seen = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert seen.stdout.strip() == "[]"
+
+
+CONFINED = """
+import socket, subprocess, sys
+from ingest.sandbox import _confine
+_confine()
+def refused(action):
+    try:
+        action()
+    except PermissionError:
+        return True
+    except OSError as error:
+        return error.errno == 27  # EFBIG: files may not grow
+    return False
+def write():
+    with open(sys.argv[1], "wb") as stream:
+        stream.write(b"x")
+print([refused(socket.socket), refused(lambda: socket.getaddrinfo("example.org", 80)),
+       refused(lambda: subprocess.Popen(["true"])), refused(write)])
+"""
+
+
+def test_workers_are_confined(tmp_path: Path, root: Path) -> None:
+    """A worker can open no connection, ask no name, start no program and write no file."""
+    seen = subprocess.run(
+        [sys.executable, "-c", CONFINED, str(tmp_path / "out")], check=True, capture_output=True, text=True, cwd=root
+    )
+    assert seen.stdout.strip() == "[True, True, True, True]"
+    assert socket.gethostname  # the parent keeps what the worker gave up
