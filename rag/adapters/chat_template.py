@@ -30,13 +30,17 @@ class TemplateError(ValueError):
     """The template is broken, hostile, or does not give the messages back in their order."""
 
 
+class Refused(TemplateError):
+    """The template itself says that it does not take these messages, with ``raise_exception``."""
+
+
 def layout(template: str, roles: Sequence[str], bos: str, eos: str) -> tuple[str | int, ...]:
     """The prompt for messages with these roles: the template's own texts, and the number of each message's text.
 
     It ends where the assistant's answer begins.
 
     Raises:
-        TemplateError: see there.
+        TemplateError, Refused: see there.
     """
     if len(template) > LONGEST:
         raise TemplateError(f"the template has {len(template)} characters")
@@ -54,6 +58,8 @@ def layout(template: str, roles: Sequence[str], bos: str, eos: str) -> tuple[str
         reply = json.loads(process.stdout)
     except ValueError as error:
         raise TemplateError(f"the template broke its process (exit status {process.returncode})") from error
+    if "refused" in reply:
+        raise Refused(reply["refused"])
     if "error" in reply:
         raise TemplateError(reply["error"])
     return split(reply["text"], len(roles))
@@ -88,7 +94,7 @@ def _render(template: str, roles: list[str], bos: str, eos: str) -> str:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     def refuse(message: str) -> None:
-        raise jinja2.TemplateError(message)
+        raise _Refusal(str(message))
 
     environment = ImmutableSandboxedEnvironment(
         autoescape=False, trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols]
@@ -114,6 +120,10 @@ def _render(template: str, roles: list[str], bos: str, eos: str) -> str:
     return "".join(pieces)
 
 
+class _Refusal(Exception):
+    """What ``raise_exception`` raises inside the process."""
+
+
 def _limit() -> None:
     """Bound this process where the system can."""
     try:
@@ -130,6 +140,8 @@ def main() -> None:
     _limit()
     try:
         reply = {"text": _render(**request)}
+    except _Refusal as error:
+        reply = {"refused": str(error)[:500]}
     except Exception as error:  # noqa: BLE001  a hostile template raises anything; the reply says what it was
         reply = {"error": f"{type(error).__name__}: {error}"[:500]}
     json.dump(reply, sys.stdout)

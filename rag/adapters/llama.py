@@ -495,7 +495,7 @@ def _pieces(template: str, roles: Sequence[str], bos: str, eos: str) -> tuple[st
     """The template's layout; where it knows no system message, that one opens the first of the user's."""
     try:
         return chat_template.layout(template, roles, bos, eos)
-    except chat_template.TemplateError:
+    except chat_template.Refused:
         if tuple(roles[:2]) != ("system", "user"):
             raise
     pieces: list[str | int] = []

@@ -241,10 +241,11 @@ class _Exchange:
                     response.read()
                     raise _refused(response)
                 for line in response.iter_lines():
-                    if (piece := _event(line)) is None:
-                        break
+                    piece = _event(line)
                     self._events.put(piece)
-            self._events.put(None)
+                    if piece is None:
+                        return
+            raise GenerationError("llama-server broke off", "llama-server s’est interrompu")
         except httpx.HTTPError as error:
             self._events.put(_unreachable(error))
         except (GenerationError, BadRequest) as error:
