@@ -165,7 +165,7 @@ def _chunks(asked: _Asked, made: Event) -> Iterator[Chunk]:
         case PassagesFound():
             opening = VaubanDelta(
                 status=None,
-                passages=schemas.passages(made.passages, {}),
+                passages=schemas.passages(made.passages, dict(made.snapshots)),
                 question=made.question,
                 as_of=made.as_of,
             )

@@ -49,7 +49,7 @@ def canonical(hits: Sequence[Hit]) -> tuple[Passage, ...]:
 def fenced(passage: Passage) -> str:
     """A passage as the model reads it: numbered, named, between marks that its text cannot imitate."""
     text = _FENCE.sub(r"‹\1passage", passage.chunk.text)
-    source = _FENCE.sub(r"‹\1passage", passage.chunk.breadcrumb).replace('"', "'")
+    source = _FENCE.sub(r"‹\1passage", passage.chunk.breadcrumb).replace('"', "'").replace(">", "›")
     return f'<passage n="{passage.n}" source="{source}">\n{text}\n</passage>'
 
 

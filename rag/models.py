@@ -63,6 +63,7 @@ class Entry(BaseModel):
     files: tuple[str, ...] = ()
     query_prefix: str = ""
     passage_prefix: str = ""
+    dense_weight: float | None = Field(None, ge=0, le=1)
     sha256: Mapping[str, Sha256] = Field(default_factory=dict)
 
     @model_validator(mode="after")

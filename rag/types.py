@@ -465,6 +465,7 @@ class PassagesFound:
     passages: tuple[Passage, ...]
     question: str
     as_of: dt.date | None
+    snapshots: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,163 @@
+"""The ``vauban eval`` commands. They wire the folders together and so may cross the arrows between them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from eval import answers, cases, claims, report, retrieval, speed
+from ingest.chunk import split_text
+from rag import schemas
+from rag.errors import Conflict
+from rag.home import Home
+from rag.live import Live
+from rag.settings import Settings
+from rag.types import Chunk, Matrix, Principal
+from rag.wiring import Vauban, dense_weight, open_embedder, open_reranker, open_vauban
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+SplitOption = Annotated[str | None, typer.Option("--split", help="Only the cases of this split: dev or frozen.")]
+
+
+@app.command("retrieval")
+def measure_retrieval(
+    dataset: Annotated[Path, typer.Option("--dataset", help="Folder with corpus.jsonl, queries.jsonl and qrels.tsv.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Measure the search on a data set in the BEIR layout, in a store of its own that is thrown away."""
+    from rag.adapters.qdrant_edge import EdgeStore
+
+    settings = Settings.load()
+    found = retrieval.evaluate(
+        dataset,
+        split=_split,
+        embedder=open_embedder(settings),
+        open_store=EdgeStore.open,
+        cache=settings.root / "cache" / "vectors",
+        reranker=open_reranker(settings),
+        dense_weight=dense_weight(settings),
+        settings=_chosen(settings),
+    )
+    print(report.as_text(found.as_json()) if as_json else found.as_table())
+
+
+@app.command("answers")
+def measure_answers(
+    questions: Annotated[
+        list[Path] | None, typer.Option("--questions", help="Files of questions; default the golden set.")
+    ] = None,
+    split: SplitOption = None,
+    worksheet: Annotated[
+        int, typer.Option("--worksheet", min=0, help="Print this many displayed sentences for a person to judge.")
+    ] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask golden questions of the published corpora, and judge what a reader would see."""
+    settings = Settings.load()
+    asked = [case for case in (cases.load(questions) if questions else cases.golden()) if split in (None, case.split)]
+
+    def through(ask: answers.Ask, published: set[str], models: dict[str, str]) -> answers.Report:
+        missing = {case.corpus for case in asked if case.corpus} - published
+        if missing:
+            raise Conflict(
+                f"these corpora are not published here: {', '.join(sorted(missing))}; run `make samples` first",
+                f"ces corpus ne sont pas publiés ici : {', '.join(sorted(missing))} ; lancez d'abord « make samples »",
+                code="not_published",
+            )
+        about = report.facts(settings=_chosen(settings), models=models, corpus=_fingerprint(asked))
+        return answers.run(asked, ask, labels=answers.read_labels(), about=about)
+
+    found = _with_engine(settings, through)
+    if worksheet:
+        print(report.as_text(found.worksheet(worksheet)))
+    else:
+        print(report.as_text(found.as_json()) if as_json else found.as_text())
+
+
+@app.command("claims")
+def measure_claims(as_json: JsonOption = False) -> None:
+    """Measure the verification of claims on minimal pairs and true paraphrases."""
+    embedder = open_embedder(Settings.load())
+
+    def similarity(left: Sequence[str], right: Sequence[str]) -> Matrix:
+        cosines: Matrix = embedder.embed_passages(left) @ embedder.embed_passages(right).T
+        return cosines
+
+    found = claims.evaluate(similarity=similarity)
+    print(json.dumps(found, ensure_ascii=False, indent=2) if as_json else claims.table(found))
+
+
+@app.command("speed")
+def measure_speed(split: SplitOption = "dev", as_json: JsonOption = False) -> None:
+    """Measure how long a reader waits for passages and for the answer; the server must not be running."""
+    settings = Settings.load()
+    asked = [case for case in cases.golden() if split in (None, case.split)]
+    with open_vauban(settings) as vauban:
+        vauban.warm()
+        about = report.facts(settings=_chosen(settings), models=_models(vauban), corpus=_fingerprint(asked))
+        found = speed.measure(vauban.engine, asked, _reader(vauban), about)
+    print(report.as_text(found.as_json()) if as_json else found.as_text())
+
+
+def _split(line: retrieval.Line) -> list[Chunk]:
+    """A document of a data set, split as an article or page of the real corpora is."""
+    return split_text(
+        line.id,
+        line.title,
+        line.text,
+        corpus=retrieval.CORPUS,
+        language=line.language,
+        section=line.place,
+        article=line.article or "",
+    )
+
+
+def _with_engine(
+    settings: Settings, through: Callable[[answers.Ask, set[str], dict[str, str]], answers.Report]
+) -> answers.Report:
+    """Ask through the server that owns the home, or, when there is none, own it for the run."""
+    server = Home.open(settings.root).server()
+    if server is None:
+        with open_vauban(settings) as vauban:
+            published = {name for name, lineage in vauban.catalog.lineages().items() if lineage}
+            return through(answers.of_engine(vauban.engine, _reader(vauban)), published, _models(vauban))
+    live = Live(server, settings.language)
+    try:
+
+        def ask(case: cases.Case) -> schemas.Asked:
+            return live.ask(case.text, None, case.as_of.isoformat() if case.as_of else None)
+
+        return through(ask, set(live.published()), {"server": server.url})
+    finally:
+        live.close()
+
+
+def _reader(vauban: Vauban) -> Principal:
+    """Who asks the golden questions: the local person, who must be one of the samples' audience."""
+    return vauban.local
+
+
+def _chosen(settings: Settings) -> dict[str, object]:
+    """The settings that decide what an answer is."""
+    names = {"embedder", "generator", "reranker", "policy", "context", "llama_url", "local_groups", "local_clearance"}
+    return settings.model_dump(mode="json", include=names)
+
+
+def _models(vauban: Vauban) -> dict[str, str]:
+    parts = {"embedder": vauban.embedder, "generator": vauban.generator, "reranker": vauban.reranker}
+    return {name: part.fingerprint for name, part in parts.items() if part is not None}
+
+
+def _fingerprint(asked: list[cases.Case]) -> str:
+    """A hash of the questions that were asked."""
+    return report.digest("\n".join(f"{case.id}\t{case.text}" for case in asked))
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,265 @@
+"""From ``Settings`` to running parts: the one place that decides which adapter is used.
+
+Opening is cheap: the embedder and the reranker are checked at once and loaded when first needed, so that a
+command that embeds nothing never waits for them; :meth:`Vauban.warm` loads all.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Self
+
+from rag import models
+from rag.adapters import encoders, fake
+from rag.catalog import Catalog
+from rag.engine import Engine, Library
+from rag.errors import ModelError
+from rag.home import Home
+from rag.models import Kind
+from rag.retrieval import Retriever
+from rag.seams import Embedder, Generator, Reranker, VectorStore
+from rag.settings import Settings
+from rag.types import Hit, Matrix, Principal, Vector
+
+FAKE, NONE = "fake", "none"
+PROBE = "Combien de jours de congé par an ?"
+"""What is embedded once at start, so that the first question finds everything loaded."""
+
+
+class LaterEmbedder:
+    """An embedder that is loaded when it is first asked for a vector; its fingerprint is known before."""
+
+    def __init__(self, fingerprint: str, dimension: int, load: Callable[[], Embedder]) -> None:
+        self._fingerprint = fingerprint
+        self._dimension = dimension
+        self._load = load
+        self._loading = threading.Lock()
+        self._loaded: Embedder | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        return self._fingerprint
+
+    @property
+    def dimension(self) -> int:
+        return self._dimension
+
+    @property
+    def loaded(self) -> Embedder:
+        """The real embedder, loaded now if it was not.
+
+        Raises:
+            ModelError: it cannot be loaded, or is not what the manifest says.
+        """
+        with self._loading:
+            if self._loaded is None:
+                embedder = self._load()
+                if (embedder.fingerprint, embedder.dimension) != (self._fingerprint, self._dimension):
+                    raise ModelError(
+                        f"the embedding model gives {embedder.dimension} dimensions as {embedder.fingerprint}, the "
+                        f"manifest says {self._dimension} as {self._fingerprint}; correct the manifest",
+                        f"le modèle de plongement donne {embedder.dimension} dimensions ({embedder.fingerprint}), le "
+                        f"manifeste en annonce {self._dimension} ({self._fingerprint}) ; corrigez le manifeste",
+                    )
+                self._loaded = embedder
+            return self._loaded
+
+    def embed_query(self, text: str) -> Vector:
+        return self.loaded.embed_query(text)
+
+    def embed_passages(self, texts: Sequence[str]) -> Matrix:
+        return self.loaded.embed_passages(texts)
+
+
+class LaterReranker:
+    """A reranker that is loaded when it is first used."""
+
+    def __init__(self, fingerprint: str, load: Callable[[], Reranker]) -> None:
+        self._fingerprint = fingerprint
+        self._load = load
+        self._loading = threading.Lock()
+        self._loaded: Reranker | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        return self._fingerprint
+
+    def rerank(self, question: str, hits: Sequence[Hit]) -> list[Hit]:
+        with self._loading:
+            if self._loaded is None:
+                self._loaded = self._load()
+        return self._loaded.rerank(question, hits)
+
+
+@dataclass
+class Vauban:
+    """The running parts of one Vauban. Close it when done; leaving its ``with`` block does."""
+
+    settings: Settings
+    home: Home
+    catalog: Catalog
+    store: VectorStore
+    embedder: Embedder
+    reranker: Reranker | None
+    generator: Generator | None
+    retriever: Retriever
+    engine: Engine
+    generator_error: ModelError | None = None
+    _undo: ExitStack = field(default_factory=ExitStack, repr=False)
+
+    @property
+    def local(self) -> Principal:
+        """The person who uses this machine without login."""
+        return Principal("local", frozenset(self.settings.local_groups), self.settings.local_clearance)
+
+    def warm(self) -> None:
+        """Load what would otherwise be loaded at the first question.
+
+        Raises:
+            ModelError: the embedder cannot be loaded: without it nothing can be searched.
+        """
+        self.embedder.embed_query(PROBE)
+
+    def close(self) -> None:
+        """Let go of everything, in the reverse order of opening."""
+        self._undo.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def open_vauban(settings: Settings, *, generate: bool = True) -> Vauban:
+    """Open every part that ``settings`` name; ``generate=False`` leaves the writing model out.
+
+    A writing model that cannot be loaded is no reason not to start: passages and extracts still are an answer,
+    and ``generator_error`` says why there is none. Everything else that is wrong stops the start.
+
+    Raises:
+        ModelError: the embedder or the reranker is missing or corrupt.
+        StoreBusy: another process owns the home.
+        FingerprintMismatch: the store was filled by another embedder.
+        StoreError: the home, the catalog or the store cannot be used.
+    """
+    with ExitStack() as undo:
+        home = Home.open(settings.root)
+        embedder = open_embedder(settings)
+        reranker = open_reranker(settings)
+        store = _open_store(settings, home, embedder, undo)
+        catalog = Catalog.open(home.catalog)
+        undo.callback(catalog.close)
+        generator, failure = (None, None)
+        if generate:
+            generator, failure = _open_generator(settings)
+        if generator is not None:
+            undo.callback(generator.close)
+        retriever = Retriever(embedder, store, reranker=reranker, dense_weight=dense_weight(settings))
+        engine = Engine(
+            library=lambda: Library(tuple(catalog.corpora()), catalog.lineages()),
+            retriever=retriever,
+            embedder=embedder,
+            generator=generator,
+            policy=settings.policy,
+            language=settings.language,
+        )
+        return Vauban(
+            settings, home, catalog, store, embedder, reranker, generator, retriever, engine, failure, undo.pop_all()
+        )
+
+
+def threads(settings: Settings) -> int:
+    """The threads that a model may use: the setting, or the cores that this process may."""
+    return settings.threads or len(os.sched_getaffinity(0))
+
+
+def open_embedder(settings: Settings) -> Embedder:
+    """The embedder that ``settings`` name, its files checked, not yet loaded."""
+    if settings.embedder == FAKE:
+        return fake.HashEmbedder()
+    found = models.install(settings.embedder, Kind.EMBEDDER, models_dir=settings.models_dir, home=settings.root)
+    entry = found.entry
+
+    def load() -> Embedder:
+        return encoders.SentenceTransformerEmbedder.open(
+            found.path,
+            fingerprint=found.fingerprint,
+            device=settings.device,
+            query_prefix=entry.query_prefix,
+            passage_prefix=entry.passage_prefix,
+            threads=settings.threads,
+        )
+
+    fingerprint = encoders.with_prefixes(found.fingerprint, entry.query_prefix, entry.passage_prefix)
+    return LaterEmbedder(fingerprint, entry.dimension, load)
+
+
+def dense_weight(settings: Settings) -> float | None:
+    """The share of the dense ranking that the manifest gives this embedder; ``None`` is the measured default."""
+    if settings.embedder == FAKE:
+        return None
+    return models.Manifest.load(settings.models_dir).entry(settings.embedder, Kind.EMBEDDER).dense_weight
+
+
+def open_reranker(settings: Settings) -> Reranker | None:
+    """The cross-encoder that ``settings`` name, its files checked, not yet loaded."""
+    if settings.reranker == NONE:
+        return None
+    if settings.reranker == FAKE:
+        return fake.OverlapReranker()
+    found = models.install(settings.reranker, Kind.RERANKER, models_dir=settings.models_dir, home=settings.root)
+    return LaterReranker(
+        found.fingerprint,
+        lambda: encoders.CrossEncoderReranker.open(
+            found.path, fingerprint=found.fingerprint, device=settings.device, threads=settings.threads
+        ),
+    )
+
+
+def _open_store(settings: Settings, home: Home, embedder: Embedder, undo: ExitStack) -> VectorStore:
+    """The store, this process owning the home from here on."""
+    store: VectorStore
+    if settings.qdrant_url:
+        undo.enter_context(home.own())
+        from rag.adapters.qdrant_server import ServerStore
+
+        store = ServerStore.open(settings.qdrant_url, settings.qdrant_api_key, embedder.fingerprint, embedder.dimension)
+    else:
+        from rag.adapters.qdrant_edge import EdgeStore
+
+        store = EdgeStore.open(home.index, embedder.fingerprint, embedder.dimension)
+    undo.callback(store.close)
+    return store
+
+
+def _open_generator(settings: Settings) -> tuple[Generator | None, ModelError | None]:
+    if settings.llama_url:
+        from rag.adapters.llama_server import LlamaServerGenerator
+
+        return LlamaServerGenerator.open(settings.llama_url, queue=settings.queue), None
+    if settings.generator == NONE:
+        return None, None
+    if settings.generator == FAKE:
+        return fake.QuotingGenerator(), None
+    from rag.adapters.llama import LlamaGenerator
+
+    try:
+        found = models.install(settings.generator, Kind.GENERATOR, models_dir=settings.models_dir, home=settings.root)
+        return (
+            LlamaGenerator.open(
+                found.path,
+                fingerprint=found.fingerprint,
+                context=settings.context or found.entry.context,
+                threads=threads(settings),
+                gpu_layers=settings.gpu_layers,
+                queue=settings.queue,
+            ),
+            None,
+        )
+    except ModelError as error:
+        return None, error
