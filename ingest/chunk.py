@@ -12,7 +12,7 @@ import json
 import re
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -85,8 +85,9 @@ def chunk(document: Document, sections: Sequence[Section]) -> list[Chunk]:
     text = _Text.of(sections)
     chunks: list[Chunk] = []
     places: Counter[tuple[str, ...]] = Counter()
+    annexes = {section.heading: section for section in sections if section.kind is SectionKind.ANNEX}
     for group in _groups(document, sections, text):
-        annex = _annex(group.owner, sections)
+        annex = _annex(group.owner, annexes)
         reference = _reference(group.owner, annex, document.language, alone=len(sections) == 1)
         keys = _keys(group.owner, annex, document.title)
         for run in _packed(group.units):
@@ -120,11 +121,10 @@ def chunk(document: Document, sections: Sequence[Section]) -> list[Chunk]:
     return chunks
 
 
-def _annex(owner: Section, sections: Sequence[Section]) -> Section | None:
-    """The annex that a section is or stands in."""
+def _annex(owner: Section, annexes: Mapping[str, Section]) -> Section | None:
+    """The annex that a section is or stands in; ``annexes`` are those of the document by their headings."""
     if owner.kind is SectionKind.ANNEX:
         return owner
-    annexes = {section.heading: section for section in sections if section.kind is SectionKind.ANNEX}
     return next((annexes[heading] for heading in owner.path if heading in annexes), None)
 
 

@@ -245,7 +245,7 @@ class _Node:
     block: Block
     place: _Place
     path: tuple[_Place, ...]
-    blocks: tuple[Block, ...]
+    blocks: list[Block]
 
 
 def outline(blocks: Sequence[Block], *, language: str = "fr") -> list[Section]:
@@ -271,10 +271,7 @@ def outline(blocks: Sequence[Block], *, language: str = "fr") -> list[Section]:
             continue
         if heading is None:
             plain = replace(block, kind=BlockKind.PARAGRAPH, level=None) if block.kind is BlockKind.HEADING else block
-            if nodes:
-                nodes[-1] = replace(nodes[-1], blocks=(*nodes[-1].blocks, plain))
-            else:
-                preamble.append(plain)
+            (nodes[-1].blocks if nodes else preamble).append(plain)
             continue
         if heading.word is Word.PLAIN and block.level is None and not nodes:
             preamble.append(replace(block, kind=BlockKind.PARAGRAPH))  # a title page is no division
@@ -285,7 +282,7 @@ def outline(blocks: Sequence[Block], *, language: str = "fr") -> list[Section]:
             skip = index + 1
         place = _Place(heading, _rank(heading, ranks), block.level)
         stack = _above(stack, place)
-        body = (replace(block, kind=BlockKind.PARAGRAPH, level=None, text=heading.body),) if heading.body else ()
+        body = [replace(block, kind=BlockKind.PARAGRAPH, level=None, text=heading.body)] if heading.body else []
         nodes.append(_Node(heading, block, place, tuple(stack), body))
         stack.append(place)
     return _sections(preamble, _without_repeated(nodes), ranks, numbered=numbered, language=language)
@@ -519,7 +516,7 @@ def _sections(
                 heading=node.heading.text,
                 number=node.heading.number,
                 path=tuple(place.heading.text for place in node.path),
-                blocks=node.blocks,
+                blocks=tuple(node.blocks),
                 page=node.block.page,
             )
         )

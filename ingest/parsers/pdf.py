@@ -27,8 +27,8 @@ from ingest.sniff import File, Kind
 from rag.errors import DocumentError, RejectReason
 from rag.types import Block, BlockKind, Parsed
 
-_MARGIN: Final = 0.13
-"""Share of the page's height, above and below, where running heads stand."""
+_MARGIN: Final = 0.08
+"""Share of the page's height, from its first and its last line of text, where running heads stand."""
 _PAGE_NUMBER: Final = re.compile(
     r"[\s\-–—|.•]*(?:(?:page|p\.|folio)\s*)?(?:\d{1,4}|[ivxlc]{1,7})(?:\s*(?:/|sur|of|de|-)\s*\d{1,4})?[\s\-–—|.•]*",
     re.IGNORECASE,
@@ -200,7 +200,14 @@ def _words(page: Any, textpage: Any, notes: Counter[str]) -> tuple[list[Word], i
                 if not visible:
                     notes["invisible words left out"] += 1
         else:
-            box = [min(box[0], cell[0]), min(box[1], cell[1]), max(box[2], cell[2]), max(box[3], cell[3])]
+            if cell[0] < box[0]:
+                box[0] = cell[0]
+            if cell[1] < box[1]:
+                box[1] = cell[1]
+            if cell[2] > box[2]:
+                box[2] = cell[2]
+            if cell[3] > box[3]:
+                box[3] = cell[3]
         soft = code in {0x02, 0xAD}
         text += "-" if soft else chr(code) if code < 0x110000 and not 0xD800 <= code < 0xE000 else "\ufffd"
     flush()
@@ -209,7 +216,7 @@ def _words(page: Any, textpage: Any, notes: Counter[str]) -> tuple[list[Word], i
     for letters, corners, font, heavy, hyphen, parted, direction in found:
         clean = unicodedata.normalize("NFC", _CONTROL.sub("", _ligatures(letters)))
         if clean:
-            place = _upright(corners, turn, page)
+            place = _upright(corners, turn, crop[3])
             words.append(Word(clean, place, font, heavy, hyphen, parted, direction != turn))
     return words, turn
 
@@ -241,8 +248,8 @@ def _mode(textpage: Any, index: int, modes: dict[int, int]) -> int:
     return modes[key]
 
 
-def _upright(corners: Sequence[float], turn: int, page: Any) -> Box:
-    """A box of the PDF's coordinates as a reader sees it, ``y`` downwards."""
+def _upright(corners: Sequence[float], turn: int, top: float) -> Box:
+    """A box of the PDF's coordinates as a reader sees it, ``y`` downwards from the page's ``top``."""
     x0, y0, x1, y1 = corners
     if turn == 270:  # clockwise: the text runs upwards on the sheet
         return Box(y0, x0, y1, x1)
@@ -250,7 +257,6 @@ def _upright(corners: Sequence[float], turn: int, page: Any) -> Box:
         return Box(-y1, -x1, -y0, -x0)
     if turn == 180:
         return Box(-x1, y0, -x0, y1)
-    top = page.get_cropbox()[3]
     return Box(x0, top - y1, x1, top - y0)
 
 
@@ -283,8 +289,9 @@ def _rules(page: Any, turn: int) -> Rules:
     """The straight lines and the edges of the frames drawn on a page."""
     horizontal: list[tuple[float, float, float]] = []
     vertical: list[tuple[float, float, float]] = []
+    top = page.get_cropbox()[3]
     for bounds in _objects(page, raw.FPDF_PAGEOBJ_PATH):
-        box = _upright(bounds, turn, page)
+        box = _upright(bounds, turn, top)
         wide, high = box.x1 - box.x0, box.y1 - box.y0
         if high <= 2.5 and wide > 8:
             horizontal.append((box.middle, box.x0, box.x1))
@@ -303,16 +310,16 @@ def _without_furniture(pages: Sequence[_Page]) -> list[_Page]:
     """Pages without running heads, running feet and page numbers."""
     seen: Counter[tuple[str, int]] = Counter()
     for page in pages:
-        seen.update({_shape(line) for line in page.lines if _in_margin(page, line)})
+        seen.update({_shape(line) for line, near in zip(page.lines, _marginal(page), strict=True) if near})
     single = len(pages) == 1
     often = max(2, math.ceil(0.4 * len(pages))) if len(pages) < 10 else max(4, math.ceil(0.2 * len(pages)))
     result = []
     for page in pages:
         kept = tuple(
             line
-            for line in page.lines
+            for line, near in zip(page.lines, _marginal(page), strict=True)
             if not (
-                _in_margin(page, line)
+                near
                 and not line.rows
                 and (seen[_shape(line)] >= often or (_PAGE_OF if single else _PAGE_NUMBER).fullmatch(line.text))
             )
@@ -327,11 +334,12 @@ def _shape(line: Line) -> tuple[str, int]:
     return re.sub(r"\d+", "#", " ".join(line.text.split())).casefold(), round(line.size)
 
 
-def _in_margin(page: _Page, line: Line) -> bool:
-    tops = [other.box.y0 for other in page.lines]
-    above, below = min(tops), max(other.box.y1 for other in page.lines)
-    height = max(page.height, below - above, 1.0)
-    return line.box.y1 <= above + _MARGIN * height * 0.6 or line.box.y0 >= below - _MARGIN * height * 0.6
+def _marginal(page: _Page) -> list[bool]:
+    """For each line of a page whether it stands where running heads do: near the topmost or the lowest text."""
+    above = min((line.box.y0 for line in page.lines), default=0.0)
+    below = max((line.box.y1 for line in page.lines), default=0.0)
+    reach = _MARGIN * max(page.height, below - above, 1.0)
+    return [line.box.y1 <= above + reach or line.box.y0 >= below - reach for line in page.lines]
 
 
 def _blocks(pages: Sequence[_Page]) -> Iterator[Block]:
