@@ -43,7 +43,9 @@ def canonical(hits: Sequence[Hit]) -> tuple[Passage, ...]:
             hit.chunk.id,
         ),
     )
-    return tuple(Passage(n, hit.chunk, hit.score) for n, hit in enumerate(ordered, start=1))
+    return tuple(
+        Passage(n, hit.chunk, hit.score, dense=hit.dense, sparse=hit.sparse) for n, hit in enumerate(ordered, start=1)
+    )
 
 
 def fenced(passage: Passage) -> str:

@@ -321,12 +321,15 @@ class Passage:
     """A hit as it is shown to the reader and the model; ``n`` counts from 1 and is what ``[n]`` cites.
 
     ``shown`` is false for a passage that was offered to the reader but did not fit into the model's prompt.
+    ``dense`` and ``sparse`` are the cosine and the BM25 score of the search, ``None`` when that list lacked it.
     """
 
     n: int
     chunk: Chunk
     score: float
     shown: bool = True
+    dense: float | None = None
+    sparse: float | None = None
 
 
 class DropReason(StrEnum):
