@@ -27,6 +27,8 @@ _USAGE: Final = frozenset(
     {"no_folder", "undeclared_folder", "unreadable_folder", "bad_corpus_toml", "bad_corpus_name", "bad_request"}
 )
 """Codes of runs that failed because they were asked for wrongly."""
+_CONFLICTS: Final = frozenset({"empty_folder", "many_removals", "subfolder_removed", "on_hold", "published_meanwhile"})
+"""Codes of runs that the state of the corpus or the folder did not allow."""
 
 
 class _Run(BaseModel):
@@ -49,11 +51,10 @@ class _Run(BaseModel):
 class Remote:
     """The ingestion of a running server, as its own user calls it."""
 
-    def __init__(self, server: Server, language: str, *, poll: float = POLL) -> None:
+    def __init__(self, server: Server, language: str) -> None:
         headers = {"Authorization": f"Bearer {server.token}", "Accept-Language": language}
         # No proxy of the environment may come between two processes of one machine.
         self._client = httpx.Client(base_url=server.url, headers=headers, timeout=_TIMEOUT, trust_env=False)
-        self._poll = poll
 
     def sync(self, folder: Path, name: str, options: SyncOptions, progress: Progress = unseen) -> SyncReport:
         """What :func:`ingest.pipeline.sync` does, done by the server; leaving early cancels the run.
@@ -72,7 +73,7 @@ class Remote:
             while run.state in {RunState.QUEUED, RunState.RUNNING}:
                 if run.stage in set(Stage):
                     progress(Stage(run.stage), run.done, run.total)
-                time.sleep(self._poll)
+                time.sleep(POLL)
                 run = self._run("GET", f"/v1/runs/{run.id}")
         except KeyboardInterrupt:
             with suppress(VaubanError):
@@ -120,7 +121,8 @@ def _failed(run: _Run) -> VaubanError:
     said = run.detail or code
     if run.state is RunState.CANCELLED:
         return Cancelled(said)
-    return BadRequest(said, code=code) if code in _USAGE else VaubanError(said, code=code)
+    kind = BadRequest if code in _USAGE else Conflict if code in _CONFLICTS else VaubanError
+    return kind(said, code=code)
 
 
 def _report(run: _Run) -> SyncReport:

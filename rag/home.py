@@ -123,8 +123,8 @@ class Home:
 
     @property
     def index(self) -> Path:
-        """The folder of the store, one level down: the engine keeps a lock of its own beside it."""
-        return self.root / "index" / "edge"
+        """The folder of the store in this process, which takes the lock beside it: see :meth:`own`."""
+        return self.root / "index"
 
     @property
     def files(self) -> Path:

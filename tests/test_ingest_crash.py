@@ -43,7 +43,7 @@ def opened(root: Path, embedder: HashEmbedder | None = None) -> Iterator[Parts]:
     """The real catalog, store and workers over a home folder."""
     embedder = embedder or HashEmbedder()
     home = Home.open(root)
-    with home.own(), Sandbox(Limits(), 1) as reader:
+    with Sandbox(Limits(), 1) as reader:
         store = EdgeStore.open(home.index, embedder.fingerprint, embedder.dimension)
         catalog = Catalog.open(home.catalog)
         try:
