@@ -329,15 +329,19 @@ def _without_contents(blocks: Sequence[Block]) -> Iterator[Block]:
 
 
 def _title(blocks: Sequence[Block]) -> int | None:
-    """The index of the document's title: the first marked heading, alone on the highest level, without a number."""
+    """The index of the document's title: the first marked heading, on the highest level alone with numbered ones."""
     headings = [(index, block) for index, block in enumerate(blocks) if block.kind is BlockKind.HEADING]
-    if not headings or headings[0][1].level is None or recognise(headings[0][1].text, loose=True) is not None:
+    if not headings or headings[0][1].level is None or _numbered(headings[0][1].text):
         return None
     index, first = headings[0]
     highest = min((block.level for _, block in headings if block.level is not None), default=None)
-    alone = sum(block.level == highest for _, block in headings) == 1
+    alone = sum(block.level == highest and not _numbered(block.text) for _, block in headings) == 1
     before = any(block.kind is not BlockKind.PARAGRAPH for block in blocks[:index])
     return index if first.level == highest and alone and len(headings) > 1 and not before else None
+
+
+def _numbered(text: str) -> bool:
+    return recognise(text, loose=True) is not None or _POINT.match(text) is not None
 
 
 def _heading(block: Block, index: int, blocks: Sequence[Block]) -> Heading | None:

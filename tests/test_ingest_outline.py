@@ -137,6 +137,21 @@ def test_visas_are_a_preamble() -> None:
     assert second.number == "1er"
 
 
+def test_the_title_is_no_division() -> None:
+    """A title marked as high as the parts of the text stands in the preamble, and in no path."""
+    blocks = [
+        Block(BlockKind.HEADING, "Décision n° 3 relative aux congés", 1),
+        Block(BlockKind.PARAGRAPH, "Vu le code ;"),
+        Block(BlockKind.HEADING, "Titre Ier — Principes", 1),
+        Block(BlockKind.HEADING, "Article 1er", 2),
+        Block(BlockKind.PARAGRAPH, "Texte."),
+    ]
+    first, *others = outline(blocks)
+    assert first.kind is SectionKind.PREAMBLE
+    assert [block.text for block in first.blocks] == ["Décision n° 3 relative aux congés", "Vu le code ;"]
+    assert heads(others)[1] == ("Article 1er", ("Titre Ier — Principes",))
+
+
 def test_annexes_end_the_titles() -> None:
     """An annex stands beside the titles, and its inner headings below it."""
     sections = outline(

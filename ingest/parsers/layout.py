@@ -444,6 +444,8 @@ def _parts(group: Sequence[Line], line: Line, left: float, right: float, pitch: 
     hanging = opens_block(group[0].text)
     if indented and not hanging:
         return True
+    if line.text[0].islower() and not last.text.endswith((".", ":", ";", "!", "?")) and not _is_heading(last):
+        return False
     # The line before was not full: the first word of this one would have fitted on it.
     return last.box.x1 + 0.3 * size + line.first < right - 0.5 * size and (
         last.text.endswith((".", ":", ";", "!", "?", "»")) or right - last.box.x1 > 6 * size or _is_heading(last)
