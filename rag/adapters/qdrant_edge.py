@@ -388,7 +388,8 @@ def _size(folder: Path) -> int:
 
 def _weight(point: Point) -> int:
     """Bytes that storing ``point`` takes at most: in the log, in its segment and in the indexes."""
-    return 3 * (4 * len(point.dense) + 8 * len(point.sparse.indices) + 4 * len(point.chunk.search_text) + 1024)
+    text = len(point.chunk.search_text.encode())
+    return 3 * (4 * len(point.dense) + 8 * len(point.sparse.indices) + text + 1024)
 
 
 def _engine(call: Callable[_Params, _Result], *args: _Params.args, **kwargs: _Params.kwargs) -> _Result:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -80,16 +81,19 @@ class ServerStore:
             FingerprintMismatch: the collection was filled by another embedder.
             StoreError: the server does not answer, or refuses the key.
         """
-        if client is None:
-            client = QdrantClient(url=url, api_key=api_key or None, timeout=TIMEOUT, check_compatibility=False)
-        if not _server(client.collection_exists, COLLECTION):
-            _create(client, fingerprint, dimension)
-        collection = _server(client.get_collection, COLLECTION)
-        said = collection.config.metadata or {}
-        filled_by, size = str(said.get("fingerprint")), int(said.get("dimension", 0))
-        if (filled_by, size) != (fingerprint, dimension):
-            raise mismatch(filled_by, size, fingerprint, dimension)
-        _index(client, known=collection.payload_schema)
+        with ExitStack() as undo:
+            if client is None:
+                client = QdrantClient(url=url, api_key=api_key or None, timeout=TIMEOUT, check_compatibility=False)
+                undo.callback(client.close)
+            if not _server(client.collection_exists, COLLECTION):
+                _create(client, fingerprint, dimension)
+            collection = _server(client.get_collection, COLLECTION)
+            said = collection.config.metadata or {}
+            filled_by, size = str(said.get("fingerprint")), int(said.get("dimension", 0))
+            if (filled_by, size) != (fingerprint, dimension):
+                raise mismatch(filled_by, size, fingerprint, dimension)
+            _index(client, known=collection.payload_schema)
+            undo.pop_all()
         return cls(client)
 
     # --- searching -------------------------------------------------------------------------------------

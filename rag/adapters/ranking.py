@@ -13,7 +13,7 @@ from rag.types import Chunk, Scored
 TIE = 1e-6
 """Relative to the score, absolute below 1: a few float32 roundings, far below any difference that means something."""
 
-SPARE = 16
+SPARE = 8
 """Asked beyond the limit at first, so that a tie at the end of the list rarely needs a second request."""
 
 GROWTH = 4
