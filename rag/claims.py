@@ -181,7 +181,8 @@ class Unit:
     """A sentence, list item or table row of a passage, at ``[start, end)`` of its chunk's text.
 
     ``words`` and ``values`` are its own; ``near`` are those of its lead-in and of what stands before it in the
-    passage, ``around`` those of its headings. ``label`` is the first cell of a row.
+    passage, ``around`` those of its headings. ``label`` is the first cell of a row,
+    ``lead`` where its lead-in or header row stands.
     """
 
     passage: int
@@ -195,6 +196,8 @@ class Unit:
     anaphoric: bool
     row: bool = False
     label: Segment | None = None
+    lead: tuple[int, int] | None = None
+    language: str = "fr"
 
     @property
     def words(self) -> tuple[Word, ...]:
@@ -217,7 +220,9 @@ def _units(text: str, breadcrumb: str, language: str) -> tuple[Unit, ...]:
     around = reading(breadcrumb, language)
     units: list[Unit] = []
     header: list[str] = []
+    header_span = (0, 0)
     lead: str = ""
+    lead_span: tuple[int, int] | None = None
     before: list[Word] = []
     for start, end in _spans(text):
         own = text[start:end]
@@ -226,13 +231,14 @@ def _units(text: str, breadcrumb: str, language: str) -> tuple[Unit, ...]:
             if all(re.fullmatch(r":?-{2,}:?", cell) for cell in cells):
                 continue
             if len(cells) != len(header):
-                header = cells
+                header, header_span = cells, (start, end)
                 continue
-            units.append(_row(start, end, header, cells, language, around))
+            row = _row(start, end, header, cells, language, around)
+            units.append(replace(row, lead=header_span, language=language))
             continue
         header = []
         if own.endswith(":"):
-            lead = own
+            lead, lead_span = own, (start, end)
             before += reading(own, language).words
             continue
         item = re.match(r"\s*(?:[-•–*]|\d{1,2}°|[a-z]\)|\d{1,2}[.)])\s", own) is not None
@@ -242,7 +248,8 @@ def _units(text: str, breadcrumb: str, language: str) -> tuple[Unit, ...]:
         joined = f"{lead.rstrip(' :')} {_unmarked(resolved)}" if lead and item else resolved
         said = reading(joined, language)
         anaphoric = _ANAPHORA.match(folded(own)) is not None
-        units.append(Unit(0, start, end, joined, said, _segments(joined, language), tuple(before), around, anaphoric))
+        unit = Unit(0, start, end, joined, said, _segments(joined, language), tuple(before), around, anaphoric)
+        units.append(replace(unit, lead=lead_span if lead and item else None, language=language))
         before += said.words
     return tuple(units)
 
@@ -541,12 +548,12 @@ def _names(said: Reading, unit: Unit) -> Reason | None:
             continue
         if len(word.name) > 1 and any(word.like(other) for other in (*unit.words, *unit.around.words)):
             continue
-        if not any(_spells(word.name, place.text) for place in places):
+        if not any(spells(word.name, place.text) for place in places):
             return Reason.NAME
     return None
 
 
-def _spells(acronym: str, text: str) -> bool:
+def spells(acronym: str, text: str) -> bool:
     """Whether consecutive words of ``text``, small words aside, begin with the letters of ``acronym``."""
     initials = "".join(
         token[0]
