@@ -1,0 +1,203 @@
+"""The page: its layout, which function each control calls, and how it is put under the API's application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from importlib import resources
+from typing import Any, Protocol
+
+import gradio as gr
+from fastapi import FastAPI
+from starlette.routing import Mount
+
+from ui import handlers, render
+from ui.client import ApiError, Client
+from ui.handlers import Asked, Conversation, Mistake, Stops
+from ui.shell import Shell
+from ui.words import say
+
+RUNNING_AT_ONCE = 64
+"""Questions that this page passes on together; the API's own queue is shorter, and is the one that says so."""
+WAITING_AT_MOST = 256
+LONGEST_QUESTION = 20_000
+"""Characters that the box takes: more than the API accepts, so that a pasted text is refused with its reason."""
+
+
+class PageSettings(Protocol):
+    """What the page needs to know of the settings."""
+
+    @property
+    def language(self) -> str: ...
+
+
+def mount(app: FastAPI, settings: PageSettings, url: str, token: str) -> FastAPI:
+    """``app`` with the page under ``/``; it calls the API at ``url`` and shows ``token``. Add every route before."""
+    mounted: FastAPI = gr.mount_gradio_app(
+        app,
+        build(Client(url, token), settings.language),
+        path="/",
+        footer_links=[],
+        run_history=False,
+        app_kwargs={"docs_url": None, "redoc_url": None, "openapi_url": None},
+        allowed_paths=[],
+        show_error=False,
+        max_file_size=0,
+        ssr_mode=False,
+        enable_monitoring=False,
+        pwa=False,
+        mcp_server=False,
+        theme=gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
+        css=_asset("page.css"),
+    )
+    last = mounted.router.routes[-1]
+    assert isinstance(last, Mount)
+    last.app = Shell(last.app, settings.language)
+    return mounted
+
+
+def build(client: Client, start: str) -> gr.Blocks:
+    """The layout and its events; ``start`` is the language before anyone chose."""
+    stops = Stops()
+    with gr.Blocks(title=say("title", start), analytics_enabled=False, fill_width=True) as page:
+        language = gr.State(start)
+        turns = gr.State(())
+        offered = gr.State([])
+        with gr.Row(elem_id="top"):
+            header = _html("header", render.header(start))
+            other = gr.Button(say("other_language", start), elem_id="other-language", size="sm")
+        with gr.Row(elem_id="main"):
+            with gr.Column(elem_id="talk"):
+                conversation = _html("conversation", render.conversation((), start), js_on_load=_asset("page.js"))
+                with gr.Group(elem_id="ask"):
+                    question = gr.Textbox(
+                        label=say("question", start),
+                        placeholder=say("placeholder", start),
+                        max_lines=8,
+                        max_length=LONGEST_QUESTION,
+                        elem_id="question",
+                    )
+                    fault = _html("fault", "")
+                    with gr.Row(elem_id="buttons"):
+                        send = gr.Button(say("ask", start), variant="primary", elem_id="send")
+                        stop = gr.Button(say("stop", start), visible=False, elem_id="stop")
+                        new = gr.Button(say("new", start), visible=False, elem_id="new")
+                    with gr.Accordion(say("narrow", start), open=False, elem_id="narrow") as narrow:
+                        corpora = gr.CheckboxGroup([], label=say("corpora", start), elem_id="corpora")
+                        day = gr.Textbox(
+                            label=say("day", start), info=say("day_hint", start), max_lines=1, elem_id="day"
+                        )
+            with gr.Column(elem_id="aside"):
+                sources = _html("sources", render.sources((), start))
+        notice = _html("notice", render.notice(start))
+
+        answer = [conversation, sources, turns, question, fault, send, stop, new]
+
+        async def on_load(shown: str) -> tuple[Any, ...]:
+            try:
+                found = await client.corpora(shown)
+            except ApiError as error:
+                return gr.skip(), gr.skip(), render.fault(error.detail or say("no_service", shown))
+            names = [corpus.name for corpus in found]
+            choices = [(render.plain(corpus.title), corpus.name) for corpus in found]
+            wrong = "" if found else say("nothing_to_search", shown)
+            return gr.update(choices=choices, value=names), names, render.fault(wrong)
+
+        async def on_ask(
+            asked: str | None,
+            chosen: list[str],
+            names: list[str],
+            on: str | None,
+            before: Conversation,
+            shown: str,
+            request: gr.Request,
+        ) -> AsyncGenerator[tuple[Any, ...], None]:
+            session = request.session_hash or ""
+            ending = stops.begin(session)
+            last = ""
+            try:
+                async for now in handlers.ask(client, ending, before, Asked(asked or "", chosen, names, on or ""), shown):
+                    started, over = not last, now[-1].phase.final
+                    beside = render.sources(now, shown)
+                    yield (
+                        render.conversation(now, shown),
+                        gr.skip() if beside == last else beside,
+                        now,
+                        "" if started else gr.skip(),
+                        "" if started else gr.skip(),
+                        gr.update(visible=over),
+                        gr.update(visible=not over),
+                        gr.update(visible=True),
+                    )
+                    last = beside
+            except Mistake as mistake:
+                yield (*[gr.skip()] * 4, render.fault(str(mistake)), *[gr.skip()] * 3)
+            finally:
+                stops.end(session, ending)
+
+        def on_example(event: gr.EventData) -> str:
+            return str(event.question)
+
+        async def on_stop(request: gr.Request) -> None:
+            stops.stop(request.session_hash or "")
+
+        async def on_leave(request: gr.Request) -> None:
+            stops.stop(request.session_hash or "", forget=True)
+
+        async def on_new(shown: str, request: gr.Request) -> tuple[Any, ...]:
+            stops.stop(request.session_hash or "", forget=True)
+            empty = render.conversation((), shown), render.sources((), shown), ()
+            return (*empty, "", "", gr.update(visible=True), gr.update(visible=False), gr.update(visible=False))
+
+        async def on_opinion(before: Conversation, shown: str, event: gr.EventData) -> tuple[Any, ...]:
+            given = {name: getattr(event, name, None) for name in ("turn", "thumb", "reason", "comment")}
+            now = await handlers.judge(client, before, given, shown)
+            return render.conversation(now, shown), now
+
+        def on_language(shown: str, now: Conversation) -> tuple[Any, ...]:
+            shown = "en" if shown == "fr" else "fr"
+            return (
+                shown,
+                render.header(shown),
+                say("other_language", shown),
+                render.conversation(now, shown),
+                render.sources(now, shown),
+                gr.update(label=say("question", shown), placeholder=say("placeholder", shown)),
+                "",
+                say("ask", shown),
+                say("stop", shown),
+                say("new", shown),
+                gr.update(label=say("narrow", shown)),
+                gr.update(label=say("corpora", shown)),
+                gr.update(label=say("day", shown), info=say("day_hint", shown)),
+                render.notice(shown),
+            )
+
+        form = [question, corpora, offered, day, turns, language]
+        _on(page.load, on_load, [language], [corpora, offered, fault])
+        _on([send.click, question.submit, day.submit], on_ask, form, answer, concurrency_limit=RUNNING_AT_ONCE)
+        chosen = _on(conversation.select, on_example, None, [question])
+        _on(chosen.then, on_ask, form, answer, concurrency_limit=RUNNING_AT_ONCE)
+        _on(stop.click, on_stop, None, None, queue=False)
+        _on(new.click, on_new, [language], answer, queue=False)
+        _on(conversation.submit, on_opinion, [turns, language], [conversation, turns])
+        everything = [header, other, conversation, sources, question, fault, send, stop, new, narrow, corpora, day]
+        _on(other.click, on_language, [language, turns], [language, *everything, notice])
+        page.unload(on_leave)
+        page.queue(max_size=WAITING_AT_MOST, default_concurrency_limit=RUNNING_AT_ONCE, api_open=False)
+    return page
+
+
+def _html(name: str, value: str, js_on_load: str | None = None) -> gr.HTML:
+    return gr.HTML(value, js_on_load=js_on_load, apply_default_css=False, elem_id=name)
+
+
+def _on(trigger: Any, fn: Any, inputs: Sequence[Any] | None, outputs: Sequence[Any] | None, **more: Any) -> Any:
+    """An event without a name in any API and without Gradio's own progress marks."""
+    shared = {"api_visibility": "private", "show_progress": "hidden", **more}
+    if isinstance(trigger, list):
+        return gr.on(trigger, fn, inputs, outputs, **shared)
+    return trigger(fn, inputs, outputs, **shared)
+
+
+def _asset(name: str) -> str:
+    return resources.files("ui").joinpath("assets", name).read_text(encoding="utf-8")
