@@ -34,15 +34,15 @@ def list_command(as_json: JsonOption = False) -> None:
     if as_json:
         print(json.dumps(rows, ensure_ascii=False, indent=2))
         return
-    table = Table(box=None, header_style="bold")
-    for heading in ("", "Nom · name", "Rôle · kind", "Machine · box", "Langues", "Contexte", "MiB", "Licence", "État"):
-        table.add_column(heading)
+    table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
+    for heading in ("", "Modèle · model", "kind", "box", "langues", "MiB", "licence", "état · state"):
+        table.add_column(heading, no_wrap=heading != "état · state")
     for row in rows:
         table.add_row(
             "●" if row["used"] else "",
             *(escape(str(row[key])) for key in ("name", "kind", "box")),
-            "multilingue" if "*" in row["languages"] else ", ".join(row["languages"]),
-            *(escape(str(row[key])) for key in ("context", "memory", "licence")),
+            "multi" if "*" in row["languages"] else ", ".join(row["languages"]),
+            *(escape(str(row[key])) for key in ("memory", "licence")),
             STATES[row["state"]],
         )
     Console(highlight=False).print(table)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections import deque
@@ -265,6 +268,14 @@ def test_a_hostile_or_broken_template_is_refused_at_the_start(
 def test_the_cores_are_those_that_this_process_may_use() -> None:
     """Threads default to what the machine gives, and never to none."""
     assert 1 <= usable_cores() <= 4096
+
+
+def test_threads_that_wait_sleep() -> None:
+    """A busy neighbour does not bring a model to a stand: set before any library loads OpenMP, torch's included."""
+    program = "import rag, os; print(os.environ['OMP_WAIT_POLICY'])"
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    found = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "PASSIVE"
 
 
 # --- the demo model --------------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ def test_list_speaks_to_people_too(home: Path) -> None:
     """For people: a table, French first."""
     result = RUN.invoke(app, ["list"], env={"COLUMNS": "200"})
     assert result.exit_code == 0
-    assert "multilingue" in result.stdout
+    assert "multilingual-e5-small" in result.stdout
     assert "absent · missing" in result.stdout
 
 

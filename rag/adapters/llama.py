@@ -469,9 +469,6 @@ _LOG_ERROR: Final = 4
 def _library() -> Any:
     """llama.cpp, started once; it is imported here because that alone takes a while. It logs to nobody, and its
     error lines are kept for our messages."""
-    # Threads that wait for one another spin by default, and one busy neighbour on the same cores then costs a factor
-    # of ten (measured: 8-12 against 114-151 tokens a second). Read when the OpenMP library is loaded, so set here.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from llama_cpp import llama_cpp as lib
 
     lib.llama_log_set(_keep_errors(lib), None)
