@@ -31,7 +31,13 @@ from rag.types import Principal, Question
 if TYPE_CHECKING:
     from rag.wiring import Vauban
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+HELP = (
+    "Questions about regulations, answered with their sources.\n\n"
+    "Exit codes: 0 all that was asked was done, 1 it was not, 2 a command that makes no sense, "
+    "3 published with rejections, 4 the store is busy."
+)
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=HELP)
 Value = TypeVar("Value")
 
 CorpusOption = Annotated[list[str] | None, typer.Option("--corpus", help="Search this corpus only; may be repeated.")]
@@ -47,9 +53,8 @@ def serve(
 ) -> None:
     """Serve the API and the page, by default on http://127.0.0.1:8080."""
     from ingest.jobs import open_inbox
-    from ui.app import mount
-
     from rag.serving import run
+    from ui.app import mount
 
     given = {name: value for name, value in {"host": host, "port": port}.items() if value is not None}
     run(Settings.load().model_copy(update=given), make_inbox=open_inbox, mount_page=mount)
@@ -207,7 +212,6 @@ def _assemble() -> None:
     """Hang the groups of the other folders under the command."""
     from eval.__main__ import app as eval_app
     from ingest.commands import app as ingest_app
-
     from rag.model_commands import app as models_app
 
     app.add_typer(ingest_app, name="ingest", help="Take document sets in, publish them, and go back.")
@@ -222,10 +226,10 @@ def _reported() -> Iterator[None]:
         yield
     except VaubanError as error:
         try:
-            language = Settings.load().language
-        except SettingsError:
-            language = "fr"
-        print(f"vauban: {error.said(language)}", file=sys.stderr)
+            said = error.said(Settings.load().language)
+        except SettingsError:  # so nothing says which language is read
+            said = f"{error.fr} · {error.en}"
+        print(f"vauban: {said}", file=sys.stderr)
         raise SystemExit(exit_code(error)) from error
 
 

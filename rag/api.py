@@ -274,7 +274,7 @@ def ready(service: Served, response: Response) -> schemas.Readiness:
         ready=catalog,
         parts={
             "catalog": "ok" if catalog else "failed",
-            "generator": "ok" if vauban.generator else "absent",
+            "generator": "ok" if vauban.generator else "failed" if vauban.generator_error else "absent",
             "reranker": "ok" if vauban.reranker else "absent",
             "inbox": "ok" if service.inbox else "absent",
         },

@@ -48,7 +48,8 @@ class Guard:
     def __init__(self, app: ASGIApp, settings: Settings, identity: Identity, metrics: Metrics) -> None:
         self._app = app
         self._identity = identity
-        self._hosts = LOOPBACK | ({settings.host.lower().strip("[]")} if _is_one_host(settings.host) else set())
+        named = {_host_name(name) for name in settings.hosts}
+        self._hosts = LOOPBACK | named | ({settings.host.lower().strip("[]")} if _is_one_host(settings.host) else set())
         self._language = settings.language
         self._metrics = metrics
 

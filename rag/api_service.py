@@ -15,7 +15,7 @@ from rag import scope
 from rag.api_metrics import Metrics
 from rag.catalog import Catalog
 from rag.engine import Engine
-from rag.errors import NotFound
+from rag.errors import ModelError, NotFound
 from rag.problems import Refusal
 from rag.seams import Embedder, Generator, Inbox, Reranker, VectorStore
 from rag.settings import Settings
@@ -49,6 +49,8 @@ class Vauban(Protocol):
     def reranker(self) -> Reranker | None: ...
     @property
     def generator(self) -> Generator | None: ...
+    @property
+    def generator_error(self) -> ModelError | None: ...
     @property
     def engine(self) -> Engine: ...
     @property

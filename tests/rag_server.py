@@ -22,7 +22,7 @@ from rag import lexical
 from rag.adapters.fake import DictStore, HashEmbedder
 from rag.catalog import Catalog, DocumentRow
 from rag.engine import Engine, Library
-from rag.errors import Cancelled, NotFound
+from rag.errors import Cancelled, ModelError, NotFound
 from rag.home import Home
 from rag.retrieval import Retriever
 from rag.seams import Generator, Reranker
@@ -181,6 +181,7 @@ class Parts:
     generator: Generator | None
     reranker: Reranker | None
     engine: Engine
+    generator_error: ModelError | None = None
 
     @property
     def local(self) -> Principal:

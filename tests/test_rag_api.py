@@ -19,7 +19,7 @@ from PIL import Image
 from rag import api_documents, api_guard, pages, problems, schemas
 from rag.adapters.fake import OverlapReranker
 from rag.api import create_app
-from rag.errors import NotFound, OperatorError, StoreError, VaubanError
+from rag.errors import ModelError, NotFound, OperatorError, StoreError, VaubanError
 from rag.types import Corpus
 from tests.rag_server import LEAVE, MEALS, QUESTION, TOKEN, ListInbox, Parts, Writer, chunk, document, parts
 
@@ -247,6 +247,27 @@ def test_a_large_body_is_refused(client: TestClient) -> None:
 def test_other_host_names_are_not_answered(resident: TestClient, host: str) -> None:
     """A name that someone made point here (DNS rebinding) reads nothing."""
     refused(resident.get("/v1/models", headers={"Host": host}), 421, "wrong_host")
+
+
+def test_the_names_that_the_operator_gave_are_answered_to(tmp_path: Path) -> None:
+    """Beside loopback; with any port, in any case, and no other name."""
+    vauban = parts(tmp_path, hosts=("regles.exemple.test",))
+    with TestClient(create_app(vauban), base_url="http://localhost") as client:
+        for host in ("regles.exemple.test", "Regles.exemple.test:8080", "localhost"):
+            assert client.get("/v1/models", headers={"Host": host}).status_code == 200
+        refused(client.get("/v1/models", headers={"Host": "autre.exemple.test"}), 421, "wrong_host")
+    vauban.catalog.close()
+
+
+def test_a_writing_model_that_failed_is_told_from_one_that_was_not_wanted(tmp_path: Path) -> None:
+    """Either way questions are answered, by extracts."""
+    vauban = parts(tmp_path)
+    with TestClient(create_app(vauban), base_url="http://localhost") as client:
+        assert client.get("/readyz").json()["parts"]["generator"] == "absent"
+        vauban.generator_error = ModelError("the file is corrupt")
+        ready = client.get("/readyz")
+        assert (ready.status_code, ready.json()["parts"]["generator"]) == (200, "failed")
+    vauban.catalog.close()
 
 
 @pytest.mark.parametrize("host", ["localhost:8080", "LOCALHOST", "127.0.0.1", "[::1]:8080"])
