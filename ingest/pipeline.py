@@ -33,6 +33,8 @@ from rag.types import Chunk, Corpus, Document, Parsed, Point, Rejected, RunState
 
 WINDOW: Final = 2_000
 """Chunks that are embedded and staged together: enough for batches of like length, a few MB of text."""
+FIRST_WINDOW: Final = 256
+"""Chunks of the first window, so that the encoder need not wait long; each one after it is twice as large."""
 SLICE: Final = 256
 """Chunks given to the embedder at once, sorted by length: a cancel or a progress bar waits no longer than that."""
 WINDOWS_AHEAD: Final = 1
@@ -598,15 +600,17 @@ def _on_hold(name: str) -> Conflict:
 
 
 def _windows(reads: Iterable[_Read], leaving: Sequence[str]) -> Iterator[_Window]:
-    """The chunks to stage and the points that go, in windows of :data:`WINDOW` chunks."""
+    """The chunks to stage and the points that go, in windows of at most :data:`WINDOW` chunks."""
+    size = min(FIRST_WINDOW, WINDOW)
     new: list[Chunk] = []
     gone = list(leaving)
     for read in reads:
         new += read.new
         gone += read.gone
-        while len(new) >= WINDOW:
-            yield _Window(tuple(new[:WINDOW]), tuple(gone))
-            new, gone = new[WINDOW:], []
+        while len(new) >= size:
+            yield _Window(tuple(new[:size]), tuple(gone))
+            new, gone = new[size:], []
+            size = min(2 * size, WINDOW)
     if new or gone:
         yield _Window(tuple(new), tuple(gone))
 
