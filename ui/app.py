@@ -68,7 +68,7 @@ def build(client: Client, start: str) -> gr.Blocks:
         with gr.Row(elem_id="main"):
             with gr.Column(elem_id="talk"):
                 conversation = _html("conversation", render.conversation((), start), js_on_load=_asset("page.js"))
-                with gr.Group(elem_id="ask"):
+                with gr.Column(elem_id="ask"):
                     question = gr.Textbox(
                         label=say("question", start),
                         placeholder=say("placeholder", start),
@@ -86,21 +86,22 @@ def build(client: Client, start: str) -> gr.Blocks:
                         day = gr.Textbox(
                             label=say("day", start), info=say("day_hint", start), max_lines=1, elem_id="day"
                         )
+                examples = _html("examples", "")
             with gr.Column(elem_id="aside"):
                 sources = _html("sources", render.sources((), start))
         notice = _html("notice", render.notice(start))
 
-        answer = [conversation, sources, turns, question, fault, send, stop, new]
+        answer = [conversation, sources, turns, question, fault, send, stop, new, examples]
 
         async def on_load(shown: str) -> tuple[Any, ...]:
             try:
                 found = await client.corpora(shown)
             except ApiError as error:
-                return gr.skip(), gr.skip(), render.fault(error.detail or say("no_service", shown))
+                return gr.skip(), gr.skip(), render.fault(error.detail or say("no_service", shown)), ""
             names = [corpus.name for corpus in found]
             choices = [(render.plain(corpus.title), corpus.name) for corpus in found]
             wrong = "" if found else say("nothing_to_search", shown)
-            return gr.update(choices=choices, value=names), names, render.fault(wrong)
+            return gr.update(choices=choices, value=names), names, render.fault(wrong), render.examples(names, shown)
 
         async def on_ask(
             asked: str | None,
@@ -115,7 +116,9 @@ def build(client: Client, start: str) -> gr.Blocks:
             ending = stops.begin(session)
             last = ""
             try:
-                async for now in handlers.ask(client, ending, before, Asked(asked or "", chosen, names, on or ""), shown):
+                async for now in handlers.ask(
+                    client, ending, before, Asked(asked or "", chosen, names, on or ""), shown
+                ):
                     started, over = not last, now[-1].phase.final
                     beside = render.sources(now, shown)
                     yield (
@@ -127,10 +130,11 @@ def build(client: Client, start: str) -> gr.Blocks:
                         gr.update(visible=over),
                         gr.update(visible=not over),
                         gr.update(visible=True),
+                        "" if started else gr.skip(),
                     )
                     last = beside
             except Mistake as mistake:
-                yield (*[gr.skip()] * 4, render.fault(str(mistake)), *[gr.skip()] * 3)
+                yield (*[gr.skip()] * 4, render.fault(str(mistake)), *[gr.skip()] * 4)
             finally:
                 stops.end(session, ending)
 
@@ -143,17 +147,18 @@ def build(client: Client, start: str) -> gr.Blocks:
         async def on_leave(request: gr.Request) -> None:
             stops.stop(request.session_hash or "", forget=True)
 
-        async def on_new(shown: str, request: gr.Request) -> tuple[Any, ...]:
+        async def on_new(shown: str, names: list[str], request: gr.Request) -> tuple[Any, ...]:
             stops.stop(request.session_hash or "", forget=True)
             empty = render.conversation((), shown), render.sources((), shown), ()
-            return (*empty, "", "", gr.update(visible=True), gr.update(visible=False), gr.update(visible=False))
+            buttons = [gr.update(visible=visible) for visible in (True, False, False)]
+            return (*empty, "", "", *buttons, render.examples(names, shown))
 
         async def on_opinion(before: Conversation, shown: str, event: gr.EventData) -> tuple[Any, ...]:
             given = {name: getattr(event, name, None) for name in ("turn", "thumb", "reason", "comment")}
             now = await handlers.judge(client, before, given, shown)
             return render.conversation(now, shown), now
 
-        def on_language(shown: str, now: Conversation) -> tuple[Any, ...]:
+        def on_language(shown: str, now: Conversation, names: list[str]) -> tuple[Any, ...]:
             shown = "en" if shown == "fr" else "fr"
             return (
                 shown,
@@ -169,19 +174,34 @@ def build(client: Client, start: str) -> gr.Blocks:
                 gr.update(label=say("narrow", shown)),
                 gr.update(label=say("corpora", shown)),
                 gr.update(label=say("day", shown), info=say("day_hint", shown)),
+                "" if now else render.examples(names, shown),
                 render.notice(shown),
             )
 
         form = [question, corpora, offered, day, turns, language]
-        _on(page.load, on_load, [language], [corpora, offered, fault])
+        _on(page.load, on_load, [language], [corpora, offered, fault, examples])
         _on([send.click, question.submit, day.submit], on_ask, form, answer, concurrency_limit=RUNNING_AT_ONCE)
         chosen = _on(conversation.select, on_example, None, [question])
         _on(chosen.then, on_ask, form, answer, concurrency_limit=RUNNING_AT_ONCE)
-        _on(stop.click, on_stop, None, None, queue=False)
-        _on(new.click, on_new, [language], answer, queue=False)
+        _on(stop.click, on_stop, None, None)
+        _on(new.click, on_new, [language, offered], answer)
         _on(conversation.submit, on_opinion, [turns, language], [conversation, turns])
-        everything = [header, other, conversation, sources, question, fault, send, stop, new, narrow, corpora, day]
-        _on(other.click, on_language, [language, turns], [language, *everything, notice])
+        everything = [
+            header,
+            other,
+            conversation,
+            sources,
+            question,
+            fault,
+            send,
+            stop,
+            new,
+            narrow,
+            corpora,
+            day,
+            examples,
+        ]
+        _on(other.click, on_language, [language, turns, offered], [language, *everything, notice])
         page.unload(on_leave)
         page.queue(max_size=WAITING_AT_MOST, default_concurrency_limit=RUNNING_AT_ONCE, api_open=False)
     return page

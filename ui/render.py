@@ -12,12 +12,12 @@ import re
 import unicodedata
 import urllib.parse
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Final
 
 from rag import schemas
 from ui.turn import Phase, Turn, shown
-from ui.words import EXAMPLES, REASONS, day, say
+from ui.words import EXAMPLES, LANGUAGES, REASONS, day, example, say
 
 PREVIEW: Final = 180
 """Characters of a passage that show while its card is closed: about two lines."""
@@ -28,6 +28,7 @@ _OWN_PATH: Final = re.compile(r"/v1/[A-Za-z0-9._~%/-]*(?:\?snapshot=\d+)?")
 # Invisible characters that belong to writing: joiners, and the soft hyphen. All others reorder or hide text.
 _KEPT_FORMAT: Final = frozenset("\u200c\u200d\u00ad")
 _QUOTED: Final = ("«", "“")
+_CELLS: Final = " | "
 
 Spans = Sequence[tuple[int, int, int]]
 """``(start, end, claim)``: characters of a passage, and the number of the claim that rests on them."""
@@ -86,15 +87,22 @@ def conversation(turns: Sequence[Turn], language: str) -> str:
 
 
 def _welcome(language: str) -> str:
-    examples = "".join(
-        f'<li><button type="button" class="example" data-question="{safe(text)}">{safe(text)}</button></li>'
-        for text in EXAMPLES["en" if language == "en" else "fr"]
-    )
     return (
         f'<div class="welcome"><h2>{safe(say("welcome", language))}</h2>'
-        f'<p class="hint">{safe(say("history_hint", language))}</p>'
-        f'<h3>{safe(say("examples", language))}</h3><ul class="examples">{examples}</ul></div>'
+        f'<p class="hint">{safe(say("welcome_hint", language))}</p></div>'
     )
+
+
+def examples(corpora: Sequence[str], language: str) -> str:
+    """A question to try for each corpus that is known; empty where none is."""
+    texts = [example(name, language) for name in EXAMPLES if name in corpora]
+    if not texts:
+        return ""
+    items = "".join(
+        f'<li><button type="button" class="example" data-question="{safe(text)}">{safe(text)}</button></li>'
+        for text in texts
+    )
+    return f'<h3>{safe(say("examples", language))}</h3><ul class="examples">{items}</ul>'
 
 
 def _said(turn: Turn, language: str) -> str:
@@ -207,8 +215,8 @@ def _mark(number: int, passage: schemas.Passage, claim: int | None, language: st
 
 
 def _found(turn: Turn, language: str) -> str:
-    """The titles beside the answer again, for narrow screens, where the sources stand far below."""
-    if not turn.passages:
+    """While the reader waits: the titles again, for narrow screens, where the sources stand far below."""
+    if not turn.passages or turn.phase.final:
         return ""
     items = "".join(
         f'<li><button type="button" class="cite" data-source="source-{turn.number}-{passage.n}">'
@@ -294,12 +302,18 @@ def _card(turn: Turn, passage: schemas.Passage, language: str) -> str:
         f'{reference}<span class="preview">{safe(_preview(passage.text))}</span></span>{cited}</summary>'
         f'<div class="body"><dl>{_facts(turn, passage, language)}</dl>{_omitted(turn, passage, language)}'
         f"<h3>{safe(say('passage', language))}</h3>"
-        f'<blockquote class="passage" tabindex="-1">{highlighted(passage.text, spans)}</blockquote>'
+        f'<blockquote class="passage"{_spoken(turn, passage)}>{highlighted(passage.text, spans)}</blockquote>'
         + (f'<p class="hint">{safe(say("supporting", language))}</p>' if spans else "")
         + _picture(turn, passage, language)
         + _links(passage, language)
         + "</div></details>"
     )
+
+
+def _spoken(turn: Turn, passage: schemas.Passage) -> str:
+    """The language of a passage as an attribute, for voices to read it rightly."""
+    document = turn.document(passage)
+    return f' lang="{document.language}"' if document and document.language in LANGUAGES else ""
 
 
 def _spans(turn: Turn, n: int) -> list[tuple[int, int, int]]:
@@ -314,11 +328,51 @@ def _spans(turn: Turn, n: int) -> list[tuple[int, int, int]]:
 
 
 def highlighted(text: str, spans: Spans) -> str:
-    """``text``, escaped, with the characters of ``spans`` marked; spans may overlap or lie partly outside."""
-    edges = sorted({0, len(text), *(min(max(edge, 0), len(text)) for span in spans for edge in span[:2])})
+    """``text``, escaped, with the characters of ``spans`` marked; spans may overlap or lie partly outside.
+
+    Lines of cells (``a | b``) become rows of a table, the first one its head.
+    """
+    pieces = []
+    for rows, group in groupby(_lines(text), key=lambda line: _columns(text, line)):
+        lines = list(group)
+        if rows and len(lines) > 1:
+            body = "".join(_row(text, line, spans, "td" if number else "th") for number, line in enumerate(lines))
+            pieces.append(f"<table>{body}</table>")
+        else:
+            pieces.append(_stretch(text, lines[0][0], lines[-1][1], spans))
+    return "".join(pieces)
+
+
+def _lines(text: str) -> Iterator[tuple[int, int]]:
+    """Where each line stands, its end of line included."""
+    start = 0
+    for line in text.splitlines(keepends=True):
+        yield start, start + len(line)
+        start += len(line)
+
+
+def _columns(text: str, line: tuple[int, int]) -> int:
+    """How many separators of cells a line has."""
+    return text.count(_CELLS, *line)
+
+
+def _row(text: str, line: tuple[int, int], spans: Spans, tag: str) -> str:
+    start, end = line[0], line[0] + len(text[line[0] : line[1]].rstrip("\r\n"))
+    cells = []
+    while start <= end:
+        stop = text.find(_CELLS, start, end)
+        stop = end if stop < 0 else stop
+        cells.append(f"<{tag}>{_stretch(text, start, stop, spans)}</{tag}>")
+        start = stop + len(_CELLS)
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def _stretch(text: str, start: int, end: int, spans: Spans) -> str:
+    """Characters ``[start, end)``, cut where what supports an answer begins or ends."""
+    edges = sorted({start, end, *(min(max(edge, start), end) for span in spans for edge in span[:2])})
     pieces = []
     for left, right in pairwise(edges):
-        claims = sorted({claim for start, end, claim in spans if start <= left and right <= end})
+        claims = sorted({claim for first, last, claim in spans if first <= left and right <= last})
         piece = safe(text[left:right])
         numbers = " ".join(map(str, claims))
         pieces.append(f'<mark data-claims="{numbers}">{piece}</mark>' if claims and piece else piece)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Mapping
 from typing import Final, Literal
 
@@ -39,9 +40,9 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "examples": ("Exemples de questions", "Example questions"),
     "welcome": ("Quelle règle cherchez-vous ?", "Which rule are you looking for?"),
-    "history_hint": (
-        "Vous pouvez ensuite poser une question de suite : la conversation en tient compte.",
-        "You may then ask a follow-up question: the conversation is taken into account.",
+    "welcome_hint": (
+        "Écrivez-la comme vous la diriez à un collègue. Vous pourrez ensuite demander une précision.",
+        "Write it as you would say it to a colleague. You may then ask a follow-up question.",
     ),
     "empty_question": ("Écrivez d'abord votre question.", "Write your question first."),
     "no_corpus": (
@@ -202,30 +203,39 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "copied_page": ("p. {}", "p. {}"),
 }
 
-EXAMPLES: Final[Mapping[Language, tuple[str, ...]]] = {
-    "fr": (
-        "Combien de jours de congés annuels ai-je à temps plein ?",
+EXAMPLES: Final[Mapping[str, tuple[str, str]]] = {
+    "rh": ("Combien de jours de congés annuels ai-je à temps plein ?", "Can I work remotely from another country?"),
+    "finances": (
         "Jusqu'à combien une nuit d'hôtel à Paris est-elle remboursée ?",
-        "Combien de jours de télétravail puis-je poser par semaine ?",
-        "Que faire si je perds mon badge d'accès ?",
+        "Who may hold a corporate card?",
     ),
-    "en": (
-        "May I work remotely from abroad?",
-        "What must visitors do before entering a site?",
-        "What is the corporate card limit?",
-        "How many first aiders does a site need?",
+    "sante": ("Qui prévenir en cas d'accident sur le lieu de travail ?", "How many first aiders must a site have?"),
+    "infrastructures": (
+        "Que dois-je faire si je perds mon badge d'accès ?",
+        "What must visitors do before they enter a site?",
     ),
 }
+"""A question for each corpus of the samples; others have subjects of their own, and no example beats a bad one."""
 
 REASONS: Final = ("wrong", "incomplete", "outdated", "source", "unclear", "other")
 """The reasons of :class:`rag.schemas.FeedbackRequest`, in the order in which they are offered."""
 
 
+_WIDE: Final = re.compile(r" (?=[?!:;»])|(?<=«) ")
+"""Where French sets a space that no line may end at."""
+
+
 def say(key: str, language: str, *values: object) -> str:
     """The text for ``key`` in ``language``, its ``{}`` filled in order; ``values`` are not escaped."""
     french, english = _WORDS[key]
-    text = french if language == "fr" else english
+    text = _WIDE.sub("\u00a0", french) if language == "fr" else english
     return text.format(*values) if values else text
+
+
+def example(corpus: str, language: str) -> str:
+    """A question to try on a corpus of the samples; empty for any other."""
+    french, english = EXAMPLES.get(corpus, ("", ""))
+    return _WIDE.sub("\u00a0", french) if language == "fr" else english
 
 
 def day(date: dt.date, language: str) -> str:

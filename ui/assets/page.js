@@ -31,7 +31,7 @@ function arrange() {
 	const last = groups.length ? groups.at(-1).id : null;
 	if (last !== newest) newest = chosen = last;
 	for (const group of groups) setHidden(group, group.id !== chosen);
-	for (const part of all("#sources details[id]")) if (part.open !== opened.has(part.id)) part.open = opened.has(part.id);
+	for (const part of all("#sources details[id]")) if (opened.has(part.id) && !part.open) part.open = true;
 	for (const form of all("#conversation form.opinion")) setHidden(form, !opened.has(form.id));
 	for (const thumb of all("#conversation .down")) {
 		const open = String(opened.has(thumb.getAttribute("aria-controls")));
@@ -119,6 +119,8 @@ document.addEventListener("click", (event) => {
 	const mark = at(".cite");
 	if (mark) return show(mark);
 	if (at(".back")) return goBack();
+	const part = at("#sources summary")?.parentElement;
+	if (part) return part.open ? opened.delete(part.id) : opened.add(part.id);
 	const example = at(".example");
 	if (example) return trigger("select", { question: example.dataset.question });
 	const copier = at(".copy");
@@ -160,15 +162,6 @@ document.addEventListener("submit", (event) => {
 document.addEventListener("keydown", (event) => {
 	if (event.key === "Escape" && event.target.closest?.("#sources")) goBack();
 });
-
-document.addEventListener(
-	"toggle",
-	(event) => {
-		const part = event.target;
-		if (part.id && part.closest?.("#sources")) part.open ? opened.add(part.id) : opened.delete(part.id);
-	},
-	true,
-);
 
 const watched = { childList: true, subtree: true, attributes: true };
 const observer = new MutationObserver(() => {
