@@ -311,7 +311,7 @@ QUERY_32 = Query(np.ones(32, dtype=np.float32), SparseVector((1, 2), (1.0, 1.0))
 
 @pytest.mark.slow
 def test_a_search_among_20000_chunks_is_fast(folder: Path) -> None:
-    """Dense, BM25 and exact references in one call with a scope filter; the fastest quarter is judged, for a busy machine tells lies."""
+    """Dense, BM25 and references in one call with a scope; processor time is judged, a busy machine waits longer."""
     count, dimension = 20_000, 384
     rng = np.random.default_rng(7)
     dense = rng.standard_normal((count, dimension)).astype(np.float32)
@@ -347,17 +347,20 @@ def test_a_search_among_20000_chunks_is_fast(folder: Path) -> None:
     store.stage("rh", 2, [], old)
 
     scope = Scope(frozenset({"agents"}), 0, {"rh": (2, 1), **dict.fromkeys(corpora[1:], (1,))}, dt.date(2024, 5, 1))
-    times = []
+    times, processor = [], []
     for n in range(100):
         words = np.unique(np.minimum(rng.zipf(1.3, 10) + 3, 50_000))
         terms = SparseVector(tuple(words.tolist()), (1.0,) * len(words))
         query = Query(dense[n] + dense[n + 1], terms, (f"art:{n}",))
-        started = time.perf_counter()
-        found = store.search(query, scope, 50)
+        started, used = time.perf_counter(), time.process_time()
+        found = store.search(query, scope, 100)
         times.append(1000 * (time.perf_counter() - started))
-        assert len(found.dense) == 50
+        processor.append(1000 * (time.process_time() - used))
+        assert len(found.dense) == 100
         assert len(found.exact) >= 28
     store.close()
     median, slowest = statistics.median(times), statistics.quantiles(times, n=20)[-1]
+    work = statistics.median(processor)
     print(f"\n{count} chunks: {count / staged:.0f} staged/s; search median {median:.1f} ms, 95th {slowest:.1f} ms")
-    assert statistics.quantiles(times, n=4)[0] < 50
+    print(f"processor time of all threads: median {work:.1f} ms")
+    assert work < 50

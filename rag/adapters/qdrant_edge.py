@@ -47,7 +47,7 @@ from rag.adapters.qdrant_payload import (
 from rag.adapters.ranking import gathered, ranked
 from rag.errors import DiskFull, StoreBusy, StoreError
 from rag.home import Home, Ownership, translated, write_atomically
-from rag.types import Candidates, Point, Query, Scope, Stored, Vector
+from rag.types import Candidates, Chunk, Point, Query, Scope, Stored, Vector
 
 FORMAT = 1
 """Of the folder; a store with a higher number was written by a newer program."""
@@ -57,6 +57,9 @@ SEGMENT = 8192
 
 SEGMENTS = 16
 """Segments that may stand side by side before the engine merges some, which is the longest pause it makes."""
+
+KNOWN = 20_000
+"""Chunks kept in memory, some 50 MB: reading a list of a hundred from the engine takes as long as finding it."""
 
 PAGE = 2048
 """Points per page when many are read."""
@@ -79,6 +82,7 @@ class EdgeStore:
         self._folder = folder
         self._ownership = ownership
         self._writing = threading.RLock()
+        self._known: dict[str, Chunk] = {}
 
     @classmethod
     def open(cls, folder: Path, fingerprint: str, dimension: int) -> EdgeStore:
@@ -115,10 +119,9 @@ class EdgeStore:
             answers = _engine(self._shard.query_batch, edge.QueryBatchRequest(requests))
             return {name: _pairs(name, points) for name, points in zip(wanted, answers, strict=True)}
 
-        # Points without payloads first, then each payload once: the lists overlap, and reading is the dear part.
+        # Points without payloads first, then each chunk once: the lists overlap, and reading is the dear part.
         found = gathered(ask, lists, limit)
-        payloads = self._payloads({point for pairs in found.values() for _, point in pairs})
-        chunks = {point: chunk_of(payload) for point, payload in payloads.items()}
+        chunks = self._chunks({point for pairs in found.values() for _, point in pairs})
         return Candidates(
             **{
                 name: ranked(((score, chunks[point]) for score, point in pairs if point in chunks), limit)
@@ -218,6 +221,8 @@ class EdgeStore:
 
     def _update(self, operation: edge.UpdateOperation) -> None:
         _engine(self._shard.update, operation)
+        # A search that is reading now goes on filling the old dictionary, which nobody asks any more.
+        self._known = {}
 
     def _mark(self, removed: Mapping[str, tuple[int, ...]]) -> None:
         """Set the list ``removed`` of points, one request for all that get the same list."""
@@ -244,6 +249,15 @@ class EdgeStore:
         """The payloads of those ``points`` that exist."""
         records = _engine(self._shard.retrieve, sorted(points), True, False) if points else []
         return {str(record.id): record.payload or {} for record in records}
+
+    def _chunks(self, points: Collection[str]) -> dict[str, Chunk]:
+        """The chunks of those ``points`` that exist, from memory where nothing was written since they were read."""
+        known = self._known
+        if len(known) > KNOWN:
+            known = self._known = {}
+        read = self._payloads([point for point in points if point not in known])
+        known.update({point: chunk_of(payload) for point, payload in read.items()})
+        return {point: known[point] for point in points if point in known}
 
     def _read(self, where: Where | None) -> list[Stored]:
         if where is None:

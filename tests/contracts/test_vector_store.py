@@ -280,6 +280,14 @@ def test_restricting_reaches_every_version_at_once(store: VectorStore) -> None:
     }
 
 
+def test_a_search_after_restricting_gives_the_new_audience(store: VectorStore) -> None:
+    """Nothing read before is given again as it was."""
+    store.stage("rh", 1, [point("1")], ())
+    assert store.search(EVERYTHING, RH1, 5).dense[0].chunk.groups == {"*"}
+    store.restrict("rh", "conges", ["*", "direction"], 0)
+    assert store.search(EVERYTHING, RH1, 5).dense[0].chunk.groups == {"*", "direction"}
+
+
 # --- ranked lists --------------------------------------------------------------------------------------
 
 
