@@ -20,11 +20,12 @@ Count = Callable[[Sequence[Message]], int]
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A prompt that fits, the passages with ``shown`` set, and those left out."""
+    """A prompt that fits and its tokens, the passages with ``shown`` set, and those left out."""
 
     prompt: tuple[Message, ...]
     passages: tuple[Passage, ...]
     dropped: tuple[Dropped, ...]
+    tokens: int
 
 
 def canonical(hits: Sequence[Hit]) -> tuple[Passage, ...]:
@@ -99,12 +100,14 @@ def fit(
     kept = list(passages)
     while kept:
         prompt = render(kept, question, language, turns)
-        if count(prompt) <= budget:
+        tokens = count(prompt)
+        if tokens <= budget:
             numbers = {passage.n for passage in kept}
             return Fitted(
                 prompt,
                 tuple(replace(passage, shown=passage.n in numbers) for passage in passages),
                 tuple(Dropped(passage.n, DropReason.BUDGET) for passage in passages if passage.n not in numbers),
+                tokens,
             )
         if turns:
             turns.pop(0)

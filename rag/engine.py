@@ -220,19 +220,23 @@ class Engine:
         waiting: Callable[[int], None],
     ) -> Iterator[Event]:
         """Draft with the model; yield each sentence that the policy lets through, and note the rest."""
-        fitted = context.fit(
-            blank.passages,
-            blank.question,
-            blank.language,
-            budget=generator.context - sampling.max_tokens,
-            count=generator.count_prompt,
-            history=question.history,
-        )
+        try:
+            fitted = context.fit(
+                blank.passages,
+                blank.question,
+                blank.language,
+                budget=generator.context - sampling.max_tokens,
+                count=generator.count_prompt,
+                history=question.history,
+            )
+        except GenerationError as error:
+            draft.failure = error.code
+            return
         if fitted is None:
             return
         draft.passages, draft.dropped = fitted.passages, fitted.dropped
         draft.model, draft.prompt = generator.fingerprint, context.prompt_digest(blank.language)
-        draft.prompt_tokens = generator.count_prompt(fitted.prompt)
+        draft.prompt_tokens = fitted.tokens
         shown = [passage for passage in fitted.passages if passage.shown]
         failures = 0
         seen: set[str] = set()

@@ -6,7 +6,6 @@ command that embeds nothing never waits for them; :meth:`Vauban.warm` loads all.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -173,11 +172,6 @@ def open_vauban(settings: Settings, *, generate: bool = True) -> Vauban:
         )
 
 
-def threads(settings: Settings) -> int:
-    """The threads that a model may use: the setting, or the cores that this process may."""
-    return settings.threads or len(os.sched_getaffinity(0))
-
-
 def open_embedder(settings: Settings) -> Embedder:
     """The embedder that ``settings`` name, its files checked, not yet loaded."""
     if settings.embedder == FAKE:
@@ -238,28 +232,27 @@ def _open_store(settings: Settings, home: Home, embedder: Embedder, undo: ExitSt
 
 
 def _open_generator(settings: Settings) -> tuple[Generator | None, ModelError | None]:
-    if settings.llama_url:
-        from rag.adapters.llama_server import LlamaServerGenerator
-
-        return LlamaServerGenerator.open(settings.llama_url, queue=settings.queue), None
-    if settings.generator == NONE:
-        return None, None
+    """The writing model, or why there is none."""
     if settings.generator == FAKE:
-        return fake.QuotingGenerator(), None
-    from rag.adapters.llama import LlamaGenerator
-
+        return fake.QuotingGenerator(queue=settings.queue), None
     try:
+        if settings.llama_url:
+            from rag.adapters.llama_server import LlamaServerGenerator
+
+            return LlamaServerGenerator.open(settings.llama_url, queue=settings.queue), None
+        if settings.generator == NONE:
+            return None, None
+        from rag.adapters.llama import LlamaGenerator
+
         found = models.install(settings.generator, Kind.GENERATOR, models_dir=settings.models_dir, home=settings.root)
-        return (
-            LlamaGenerator.open(
-                found.path,
-                fingerprint=found.fingerprint,
-                context=settings.context or found.entry.context,
-                threads=threads(settings),
-                gpu_layers=settings.gpu_layers,
-                queue=settings.queue,
-            ),
-            None,
+        generator = LlamaGenerator.open(
+            found.path,
+            fingerprint=found.fingerprint,
+            context=settings.context or found.entry.context,
+            threads=settings.threads,
+            gpu_layers=settings.gpu_layers,
+            queue=settings.queue,
         )
     except ModelError as error:
         return None, error
+    return generator, None
