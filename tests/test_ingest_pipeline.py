@@ -563,7 +563,7 @@ class FullStore(DictStore):
     full = True
     staged = 0
 
-    def stage(self, corpus: str, snapshot: int, points: Sequence[Point], removals: Iterable[str]) -> None:  # type: ignore[override]  # narrower use
+    def stage(self, corpus: str, snapshot: int, points: Sequence[Point], removals: Iterable[str]) -> None:
         self.staged += 1
         if self.full and self.staged > 1:
             raise DiskFull("no space is left")
