@@ -151,7 +151,6 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "order": ("Arrêté", "Order"),
     "circular": ("Circulaire", "Circular"),
     "internal_note": ("Note interne", "Internal note"),
-    "corpus": ("Ensemble", "Set"),
     "file_page": ("Page", "Page"),
     "passage": ("Passage", "Passage"),
     "supporting": (
@@ -244,6 +243,6 @@ def day(date: dt.date, language: str) -> str:
     return f"{first} {_MONTHS[0 if language == 'fr' else 1][date.month - 1]} {date.year}"
 
 
-def keys() -> frozenset[str]:
+def known() -> frozenset[str]:
     """The names of all texts."""
     return frozenset(_WORDS)
