@@ -16,7 +16,7 @@ from rag import models
 from rag.adapters import encoders, fake
 from rag.catalog import Catalog
 from rag.engine import Engine, Library
-from rag.errors import ModelError
+from rag.errors import ModelError, StoreError
 from rag.home import Home
 from rag.models import Kind
 from rag.retrieval import Retriever
@@ -150,9 +150,11 @@ def open_vauban(settings: Settings, *, generate: bool = True) -> Vauban:
         home = Home.open(settings.root)
         embedder = open_embedder(settings)
         reranker = open_reranker(settings)
-        store = _open_store(settings, home, embedder, undo)
         catalog = Catalog.open(home.catalog)
         undo.callback(catalog.close)
+        if not settings.qdrant_url:
+            _check_index(home, catalog)
+        store = _open_store(settings, home, embedder, undo)
         generator, failure = (None, None)
         if generate:
             generator, failure = _open_generator(settings)
@@ -229,6 +231,23 @@ def _open_store(settings: Settings, home: Home, embedder: Embedder, undo: ExitSt
         store = EdgeStore.open(home.index, embedder.fingerprint, embedder.dimension)
     undo.callback(store.close)
     return store
+
+
+def _check_index(home: Home, catalog: Catalog) -> None:
+    """Refuse a home whose index was lost: an empty one would answer every question with "I do not know".
+
+    Raises:
+        StoreError: the catalog has published corpora, and there is no index.
+    """
+    published = sorted(name for name, lineage in catalog.lineages().items() if lineage)
+    if published and not home.index.exists():
+        raise StoreError(
+            f"the index {home.index} is missing while {', '.join(published)} are published; restore the home folder "
+            "from a backup, or start with an empty one and sync again",
+            f"l'index {home.index} manque alors que {', '.join(published)} sont publiés ; restaurez le dossier depuis "
+            "une sauvegarde, ou repartez d'un dossier vide et relancez les synchronisations",
+            code="index_missing",
+        )
 
 
 def _open_generator(settings: Settings) -> tuple[Generator | None, ModelError | None]:
