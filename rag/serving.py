@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -51,8 +52,15 @@ def run(settings: Settings, *, make_inbox: MakeInbox, mount_page: MountPage) -> 
         server = uvicorn.Server(
             uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=5)
         )
+        # uvicorn stops at a signal and then raises it again, which must not end us before all is undone.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            undo.callback(signal.signal, number, signal.signal(number, _stopped_already))
         print(f"Vauban: {url}", flush=True)
         server.run(sockets=[listening])
+
+
+def _stopped_already(number: int, frame: object) -> None:
+    """What a signal does that has stopped the server: nothing more."""
 
 
 def bind(settings: Settings) -> socket.socket:
