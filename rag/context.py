@@ -15,6 +15,9 @@ import prompts
 from rag.types import Dropped, DropReason, Hit, Message, Passage, Turn
 
 _FENCE = re.compile(r"<(/?)\s*passage", re.IGNORECASE)
+MOST = 4
+"""Passages that the model reads. On a CPU reading the prompt is nearly the whole wait, and on the development
+questions the expected article is among the four best 0.93 of the time, among six 0.95."""
 Count = Callable[[Sequence[Message]], int]
 
 
@@ -90,27 +93,31 @@ def fit(
     *,
     budget: int,
     count: Count,
+    most: int = MOST,
     history: Sequence[Turn] = (),
 ) -> Fitted | None:
-    """The largest prompt of at most ``budget`` tokens, or ``None`` when not even one passage fits.
+    """The largest prompt of at most ``budget`` tokens and the ``most`` best passages; ``None`` when none fits.
 
     History goes first, oldest turn first; then the passages with the lowest score. ``count`` is the model's own.
     """
     turns = list(history)
-    kept = list(passages)
+    best = sorted(passages, key=lambda passage: (-passage.score, passage.n))
+    dropped = {passage.n: Dropped(passage.n, DropReason.RANK) for passage in best[most:]}
+    kept = [passage for passage in passages if passage.n not in dropped]
     while kept:
         prompt = render(kept, question, language, turns)
         tokens = count(prompt)
         if tokens <= budget:
-            numbers = {passage.n for passage in kept}
             return Fitted(
                 prompt,
-                tuple(replace(passage, shown=passage.n in numbers) for passage in passages),
-                tuple(Dropped(passage.n, DropReason.BUDGET) for passage in passages if passage.n not in numbers),
+                tuple(replace(passage, shown=passage.n not in dropped) for passage in passages),
+                tuple(dropped[number] for number in sorted(dropped)),
                 tokens,
             )
         if turns:
             turns.pop(0)
         else:
-            kept.remove(min(kept, key=lambda passage: (passage.score, -passage.n)))
+            last = min(kept, key=lambda passage: (passage.score, -passage.n))
+            kept.remove(last)
+            dropped[last.n] = Dropped(last.n, DropReason.BUDGET)
     return None

@@ -44,10 +44,10 @@ from rag.types import (
 LONGEST_QUESTION = 4_000
 """Characters of a question; longer ones are documents pasted by mistake and would fill any context."""
 PASSAGES = 6
-"""Passages of an answer: few and well ranked, because reading the prompt is nearly the whole wait on a CPU."""
+"""Passages that the reader is shown; the model reads the best of them (``context.MOST``)."""
 EXTRACTS = 3
 """Verbatim extracts given when no sentence of the draft survives."""
-HOPELESS = 4
+HOPELESS = 3
 """Unsupported sentences in a row after which the draft is given up and the extracts are given instead."""
 
 

@@ -333,8 +333,10 @@ class Passage:
 
 
 class DropReason(StrEnum):
+    """``rank``: better passages were enough. ``budget``: it did not fit into the model's context."""
+
+    RANK = "rank"
     BUDGET = "budget"
-    DUPLICATE = "duplicate"
 
 
 @dataclass(frozen=True, slots=True)

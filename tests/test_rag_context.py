@@ -57,6 +57,14 @@ def test_the_lowest_score_is_dropped_and_reported() -> None:
     assert [passage.shown for passage in fitted.passages if passage.n == dropped.n] == [False]
 
 
+def test_the_model_reads_the_best_passages_only() -> None:
+    hits = [Hit(chunk(f"c{number}", ordinal=number), number / 10) for number in range(6)]
+    fitted = context.fit(context.canonical(hits), "Question ?", "fr", budget=5000, count=words)
+    assert fitted is not None
+    assert [passage.chunk.id for passage in fitted.passages if passage.shown] == ["c2", "c3", "c4", "c5"]
+    assert {drop.reason for drop in fitted.dropped} == {DropReason.RANK}
+
+
 def test_history_goes_before_any_passage() -> None:
     history = [Turn("user", "vieux " * 200), Turn("assistant", "réponse")]
     fitted = context.fit(
