@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import abc
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 from rag import claims, context, extracts, language, replies, rewrite, scope, sentences
@@ -200,6 +200,17 @@ class Engine:
             return
         # 7. Nothing survived: the best verbatim extracts, or an honest refusal.
         yield from self._extract(blank, written, clock)
+
+    def warm(self) -> None:
+        """Let the model read the public system prompt, so that the first question finds it read already.
+
+        A model that fails now will fail, and be reported, when it is asked.
+        """
+        if self.generator is not None:
+            prompt = context.render((), "", self._language)[:1]
+            with suppress(GenerationError, BadRequest):
+                for _ in self.generator.stream((*prompt, Message("user", "")), Sampling(max_tokens=1)):
+                    break
 
     def finish(self, question: Question, *, sampling: Sampling | None = None) -> Answer:
         """The finished answer alone, for callers that do not stream; raises what :meth:`answer` raises."""

@@ -116,12 +116,13 @@ class Vauban:
         return Principal("local", frozenset(self.settings.local_groups), self.settings.local_clearance)
 
     def warm(self) -> None:
-        """Load what would otherwise be loaded at the first question.
+        """Load what would otherwise be loaded at the first question; the model goes on reading in the background.
 
         Raises:
             ModelError: the embedder cannot be loaded: without it nothing can be searched.
         """
         self.embedder.embed_query(PROBE)
+        threading.Thread(target=self.engine.warm, name="warm", daemon=True).start()
 
     def close(self) -> None:
         """Let go of everything, in the reverse order of opening."""
