@@ -54,6 +54,13 @@ def test_no_service_has_a_route_out(compose: dict[str, Any]) -> None:
         assert networks or service["network_mode"] == "service:vauban"
 
 
+def test_the_worker_can_find_the_running_server(compose: dict[str, Any]) -> None:
+    """In the home, by the address and by the process that ``server.json`` names."""
+    worker = compose["services"]["worker"]
+    assert worker["network_mode"] == worker["pid"] == "service:vauban"
+    assert compose["services"]["vauban"]["volumes"][0] in worker["volumes"]
+
+
 def test_qdrant_needs_a_key_and_sends_no_telemetry(compose: dict[str, Any]) -> None:
     environment = compose["services"]["qdrant"]["environment"]
     assert environment["QDRANT__SERVICE__API_KEY"].startswith("${QDRANT_API_KEY:?")
