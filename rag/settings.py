@@ -120,8 +120,8 @@ def _from_file(file: Path | None) -> dict[str, Any]:
 
 def _unknown(name: str, known: list[str]) -> SettingsError:
     near = difflib.get_close_matches(name, known, n=1)
-    hint_en = f"; did you mean `{near[0]}`?" if near else "; `vauban doctor` lists them all"
-    hint_fr = f" ; vouliez-vous « {near[0]} » ?" if near else " ; « vauban doctor » les liste tous"
+    hint_en = f"; did you mean `{near[0]}`?" if near else "; README.md lists them all"
+    hint_fr = f" ; vouliez-vous « {near[0]} » ?" if near else " ; README.md les liste tous"
     return SettingsError(
         f"unknown setting `{name}` ({PREFIX}{name.upper()}){hint_en}",
         f"réglage inconnu « {name} » ({PREFIX}{name.upper()}){hint_fr}",

@@ -51,11 +51,11 @@ def command() -> Any:
 
 
 def leaves(group: Any, path: tuple[str, ...] = ("vauban",)) -> Iterator[tuple[str, Any]]:
-    """Every command with its full name, groups opened."""
+    """Every command with its full name, groups opened; hidden ones are for those who change Vauban."""
     for name, inner in group.commands.items():
         if hasattr(inner, "commands"):
             yield from leaves(inner, (*path, name))
-        else:
+        elif not inner.hidden:
             yield " ".join((*path, name)), inner
 
 
@@ -277,6 +277,15 @@ def test_commands_in_the_text_exist(readme: str) -> None:
     groups = {name.rpartition(" ")[0] for name in known}
     for text in re.findall(r"`(vauban [^`]+)`", readme):
         assert any(text.startswith(name) for name in known) or text in groups or text == "vauban COMMAND --help", text
+
+
+def test_commands_that_messages_advise_exist() -> None:
+    """What an error tells a person to run can be run."""
+    known = " ".join(name for name, _ in leaves(command()))
+    for folder in ("rag", "ingest", "ui", "eval"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for advised in re.findall(r"[`«] ?(vauban [a-z]+(?: [a-z]+)?)", path.read_text(encoding="utf-8")):
+                assert advised in known, f"{path}: {advised}"
 
 
 def test_make_targets_that_are_shown_exist(readme: str) -> None:

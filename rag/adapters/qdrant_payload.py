@@ -82,9 +82,9 @@ def mismatch(filled_by: str, size: int, fingerprint: str, dimension: int) -> Fin
     """The error that names both embedders and says what to do."""
     return FingerprintMismatch(
         f"the store was filled by embedder {filled_by} ({size} dimensions), the settings ask for {fingerprint} "
-        f"({dimension}); set the former one again, or run `vauban ingest rebuild`",
+        f"({dimension}); set the former one again, or sync the folders into another home",
         f"l'index a été rempli par le modèle {filled_by} ({size} dimensions), le réglage demande {fingerprint} "
-        f"({dimension}) ; reprenez le premier ou lancez « vauban ingest rebuild »",
+        f"({dimension}) ; reprenez le premier ou relancez les synchronisations dans un autre dossier VAUBAN_HOME",
     )
 
 
