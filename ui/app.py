@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from importlib import resources
 from typing import Any, Protocol
@@ -31,10 +32,23 @@ class PageSettings(Protocol):
 
 
 def mount(app: FastAPI, settings: PageSettings, url: str, token: str) -> FastAPI:
-    """``app`` with the page under ``/``; it calls the API at ``url`` and shows ``token``. Add every route before."""
-    mounted: FastAPI = gr.mount_gradio_app(
+    """``app`` with the page under ``/``; it calls the API at ``url`` and shows ``token``.
+
+    Every other route must be there already. To be called outside an event loop.
+    """
+    # In a running loop, because Gradio makes one for each of its locks otherwise, and closes none.
+    mounted = asyncio.run(_mounted(app, Client(url, token), settings.language))
+    last = mounted.router.routes[-1]
+    assert isinstance(last, Mount)
+    last.app = Shell(last.app, settings.language)
+    return mounted
+
+
+async def _mounted(app: FastAPI, client: Client, language: str) -> FastAPI:
+    """Gradio's part, every switch that would open more than this page closed."""
+    made: FastAPI = gr.mount_gradio_app(
         app,
-        build(Client(url, token), settings.language),
+        build(client, language),
         path="/",
         footer_links=[],
         run_history=False,
@@ -49,10 +63,7 @@ def mount(app: FastAPI, settings: PageSettings, url: str, token: str) -> FastAPI
         theme=gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
         css=_asset("page.css"),
     )
-    last = mounted.router.routes[-1]
-    assert isinstance(last, Mount)
-    last.app = Shell(last.app, settings.language)
-    return mounted
+    return made
 
 
 def build(client: Client, start: str) -> gr.Blocks:
