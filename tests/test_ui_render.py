@@ -419,7 +419,35 @@ def test_the_copied_text_carries_its_sources() -> None:
 
 def test_an_answer_that_cites_nothing_is_copied_with_the_nearest_texts() -> None:
     """A refusal shows them, and so does its copy."""
-    assert "[1] Règlement" in render.copied(turn("Je ne sais pas.", claims=[], status="insufficient_evidence"), "fr")
+    copied = render.copied(turn("Je ne sais pas.", claims=[], status="insufficient_evidence"), "fr")
+    assert "Textes les plus proches\u00a0:\n[1] Règlement" in copied
+
+
+def test_a_question_is_repeated_only_when_it_was_completed() -> None:
+    """Other blanks are no other question."""
+    assert "comprise" not in render.conversation((turn(understood="Combien de  jours\u00a0?"),), "fr")
+    assert "comprise" in render.conversation((turn(understood="Combien de jours de congé ?"),), "fr")
+
+
+def test_letters_stand_out_from_their_ground(root: Path) -> None:
+    """At least 4.5 to 1, light and dark, highlights included."""
+
+    def light(colour: str) -> float:
+        parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    style = (root / "ui" / "assets" / "page.css").read_text(encoding="utf-8")
+    day, night = (
+        dict(re.findall(r"--([\w-]+): (#\w{6});", block)) for block in re.findall(r"\{([^}]*--ink:[^}]*)\}", style)
+    )
+    for colours in (day, night):
+        pairs = [
+            (front, back) for front in ("ink", "soft", "blue", "good", "care", "bad") for back in ("paper", "ground")
+        ]
+        for front, back in [*pairs, ("ink", "mark"), ("ink", "mark-now"), ("blue", "blue-soft"), ("paper", "blue")]:
+            darker, lighter = sorted((light(colours[front]), light(colours[back])))
+            assert (lighter + 0.05) / (darker + 0.05) >= 4.5, (front, back)
 
 
 def test_an_opinion_is_asked_once() -> None:

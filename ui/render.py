@@ -11,7 +11,7 @@ import html
 import re
 import unicodedata
 import urllib.parse
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby, pairwise
 from typing import Final
 
@@ -99,7 +99,8 @@ def examples(corpora: Sequence[str], language: str) -> str:
     if not texts:
         return ""
     items = "".join(
-        f'<li><button type="button" class="example" data-question="{safe(text)}">{safe(text)}</button></li>'
+        f'<li><button type="button" class="example" data-question="{safe(" ".join(text.split()))}">'
+        f"{safe(text)}</button></li>"
         for text in texts
     )
     return f'<h3>{safe(say("examples", language))}</h3><ul class="examples">{items}</ul>'
@@ -146,7 +147,7 @@ def _light(turn: Turn, language: str) -> str:
     parts = []
     if turn.as_of:
         parts.append(say("as_of", language, day(turn.as_of, language)))
-    if turn.understood and turn.understood.strip() != turn.question.strip():
+    if turn.understood.split() != turn.question.split() and turn.understood:
         parts.append(say("understood", language, turn.understood))
     return f'<p class="light">{"<br>".join(map(safe, parts))}</p>' if parts else ""
 
@@ -452,13 +453,15 @@ def _own(url: str, rest: str) -> str:
 
 def copied(turn: Turn, language: str) -> str:
     """A finished turn as plain text: question, answer, the sources that it cites (or all), and who drafted it."""
-    cited: Iterable[schemas.Passage] = [passage for passage in turn.passages or () if passage.n in turn.cited]
+    cited = [passage for passage in turn.passages or () if passage.n in turn.cited]
     lines = [say("copied_question", language, plain(turn.question)), "", plain(turn.text)]
     references = [_reference(passage, language) for passage in cited or turn.passages or ()]
     if references:
-        lines += ["", say("copied_sources", language), *references]
-    drafted = turn.whole is not None and turn.whole.status == "answered"
-    return "\n".join([*lines, "", say("copied_notice" if drafted else "copied_extracts", language)])
+        lines += ["", say("copied_sources" if cited else "copied_nearest", language), *references]
+    if cited:
+        drafted = turn.whole is not None and turn.whole.status == "answered"
+        lines += ["", say("copied_notice" if drafted else "copied_extracts", language)]
+    return "\n".join(lines)
 
 
 def _reference(passage: schemas.Passage, language: str) -> str:

@@ -191,6 +191,7 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     # The copied text
     "copied_question": ("Question : {}", "Question: {}"),
     "copied_sources": ("Sources :", "Sources:"),
+    "copied_nearest": ("Textes les plus proches :", "Nearest texts:"),
     "copied_notice": (
         "Réponse rédigée par une machine (Vauban) à partir des textes cités ; seul le texte officiel fait foi.",
         "Answer drafted by machine (Vauban) from the texts cited; only the official text is authoritative.",
