@@ -11,7 +11,7 @@ import typer
 
 from eval import answers, cases, claims, report, retrieval, speed
 from ingest.chunk import split_text
-from rag import schemas
+from rag import extracts, schemas
 from rag.errors import Conflict
 from rag.home import Home
 from rag.live import Live
@@ -103,6 +103,18 @@ def measure_speed(split: SplitOption = "dev", as_json: JsonOption = False) -> No
         about = report.facts(settings=_chosen(settings), models=_models(vauban), corpus=_fingerprint(asked))
         found = speed.measure(vauban.engine, asked, _reader(vauban), about)
     print(report.as_text(found.as_json()) if as_json else found.as_text())
+
+
+@app.command("sufficiency", hidden=True)
+def fit_sufficiency() -> None:
+    """Fit anew when to refuse, on the development and practice questions; for those who change the search."""
+    from eval import sufficiency
+
+    with open_vauban(Settings.load(), generate=False) as vauban:
+        vauban.warm()
+        found = sufficiency.fit(vauban.engine, _reader(vauban))
+    sufficiency.write(found, Path(extracts.__file__).parent / "data" / "sufficiency.json")
+    print(report.as_text(found.figures))
 
 
 def _split(line: retrieval.Line) -> list[Chunk]:

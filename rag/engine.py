@@ -45,7 +45,7 @@ LONGEST_QUESTION = 4_000
 """Characters of a question; longer ones are documents pasted by mistake and would fill any context."""
 PASSAGES = 6
 """Passages that the reader is shown; the model reads the best of them (``context.MOST``)."""
-EXTRACTS = 3
+EXTRACTS = 4
 """Verbatim extracts given when no sentence of the draft survives."""
 HOPELESS = 3
 """Unsupported sentences in a row after which the draft is given up and the extracts are given instead."""
@@ -281,13 +281,7 @@ class Engine:
     def _extract(self, blank: Answer, written: _Text, clock: _Clock) -> Iterator[Event]:
         """The best sentences of the passages, word for word; a refusal when there is none."""
         with clock.stage("extracts"):
-            spans = extracts.extracts(
-                blank.question,
-                blank.passages,
-                limit=EXTRACTS,
-                similarity=self._similarity,
-                language=blank.language,
-            )
+            spans = extracts.extracts(blank.question, blank.passages, limit=EXTRACTS, language=blank.language)
         if not spans:
             yield from self._refuse(blank, clock, written)
             return

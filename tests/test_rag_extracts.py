@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import replace
+
 import pytest
 
 from rag.extracts import SUFFICIENT, extracts, sufficiency
@@ -78,14 +79,13 @@ def test_nothing_is_extracted_for_a_question_about_something_else() -> None:
     assert extracts("Combien ?", []) == []
 
 
-def test_meaning_may_reorder_the_sentences() -> None:
-    """With an embedder, a sentence whose meaning is closer comes first."""
-
-    def similarity(left: object, right: list[str]) -> np.ndarray:
-        return np.array([[1.0 if "stagiaires" in text else 0.0 for text in right]], dtype=np.float32)
-
-    ((n, start, end),) = extracts("congés : qui ne peut les reporter ?", PASSAGES, limit=1, similarity=similarity)
-    assert PASSAGES[n - 1].chunk.text[start:end] == "Aucun report n'est accordé aux stagiaires."
+def test_the_best_passage_is_quoted_first_and_the_others_after_it() -> None:
+    """Extracts stand in the order in which search ranks their passages."""
+    ranked = [replace(PASSAGES[0], score=0.2), *(replace(one, score=0.9 - one.n / 10) for one in PASSAGES[1:])]
+    numbers = [n for n, _, _ in extracts("congés annuels reportés", ranked)]
+    scores = {one.n: one.score for one in ranked}
+    assert numbers
+    assert [scores[n] for n in numbers] == sorted((scores[n] for n in numbers), reverse=True)
 
 
 @pytest.mark.parametrize(
