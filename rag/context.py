@@ -15,9 +15,9 @@ import prompts
 from rag.types import Dropped, DropReason, Hit, Message, Passage, Turn
 
 _FENCE = re.compile(r"<(/?)\s*passage", re.IGNORECASE)
-MOST = 4
+MOST = 3
 """Passages that the model reads. On a CPU reading the prompt is nearly the whole wait, and on the development
-questions the expected article is among the four best 0.93 of the time, among six 0.95."""
+questions the expected article is among the three best 0.93 of the time, among six 0.95."""
 Count = Callable[[Sequence[Message]], int]
 
 

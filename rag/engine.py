@@ -47,6 +47,8 @@ PASSAGES = 6
 """Passages that the reader is shown; the model reads the best of them (``context.MOST``)."""
 EXTRACTS = 4
 """Verbatim extracts given when no sentence of the draft survives."""
+UNCITED = 2
+"""Sentences in a row without any citation after which the model is taken not to understand what is asked of it."""
 HOPELESS = 3
 """Unsupported sentences in a row after which the draft is given up and the extracts are given instead."""
 
@@ -249,7 +251,7 @@ class Engine:
         draft.model, draft.prompt = generator.fingerprint, context.prompt_digest(blank.language)
         draft.prompt_tokens = fitted.tokens
         shown = [passage for passage in fitted.passages if passage.shown]
-        failures = 0
+        failures = uncited = 0
         seen: set[str] = set()
         try:
             with (
@@ -258,6 +260,7 @@ class Engine:
             ):
                 for sentence in sentences.stream(pieces):
                     claim = claims.judge(sentence, shown, similarity=self._similarity)
+                    uncited = 0 if claim.cited else uncited + 1
                     if claim.text in seen:  # a small model going round in circles
                         failures += 1
                     elif claim.supported or (self._policy is Policy.FLAG and claim.reason is not Reason.NOT_A_CLAIM):
@@ -269,7 +272,7 @@ class Engine:
                     else:
                         failures += 1
                         written.drop(claim)
-                    if failures >= HOPELESS:
+                    if failures >= HOPELESS or uncited >= UNCITED:
                         break
         except Overloaded:
             raise

@@ -61,7 +61,7 @@ def test_the_model_reads_the_best_passages_only() -> None:
     hits = [Hit(chunk(f"c{number}", ordinal=number), number / 10) for number in range(6)]
     fitted = context.fit(context.canonical(hits), "Question ?", "fr", budget=5000, count=words)
     assert fitted is not None
-    assert [passage.chunk.id for passage in fitted.passages if passage.shown] == ["c2", "c3", "c4", "c5"]
+    assert [passage.chunk.id for passage in fitted.passages if passage.shown] == ["c3", "c4", "c5"]
     assert {drop.reason for drop in fitted.dropped} == {DropReason.RANK}
 
 
