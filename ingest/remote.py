@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-import httpx
 from pydantic import BaseModel, ConfigDict
 
 from ingest.pipeline import Progress, Stage, SyncReport, unseen
 from rag import schemas
-from rag.errors import BadRequest, Cancelled, Conflict, DiskFull, NotFound, StoreError, VaubanError
+from rag.errors import BadRequest, Cancelled, Conflict, VaubanError
 from rag.home import Server
+from rag.live import Connection
 from rag.types import Rejected, RunState, SyncOptions
 
 POLL: Final = 0.5
 """Seconds between two looks at a run."""
-_TIMEOUT: Final = httpx.Timeout(60.0, connect=5.0)
-_STATUSES: Final[dict[int, type[VaubanError]]] = {
-    400: BadRequest, 404: NotFound, 409: Conflict, 413: BadRequest, 422: BadRequest, 507: DiskFull,
-}  # fmt: skip
 _USAGE: Final = frozenset(
     {"no_folder", "undeclared_folder", "unreadable_folder", "bad_corpus_toml", "bad_corpus_name", "bad_request"}
 )
@@ -52,9 +47,7 @@ class Remote:
     """The ingestion of a running server, as its own user calls it."""
 
     def __init__(self, server: Server, language: str) -> None:
-        headers = {"Authorization": f"Bearer {server.token}", "Accept-Language": language}
-        # No proxy of the environment may come between two processes of one machine.
-        self._client = httpx.Client(base_url=server.url, headers=headers, timeout=_TIMEOUT, trust_env=False)
+        self._connection = Connection(server, language)
 
     def sync(self, folder: Path, name: str, options: SyncOptions, progress: Progress = unseen) -> SyncReport:
         """What :func:`ingest.pipeline.sync` does, done by the server; leaving early cancels the run.
@@ -77,43 +70,17 @@ class Remote:
                 run = self._run("GET", f"/v1/runs/{run.id}")
         except KeyboardInterrupt:
             with suppress(VaubanError):
-                self._send("DELETE", f"/v1/runs/{run.id}")
+                self._connection.send("DELETE", f"/v1/runs/{run.id}")
             raise
         if run.state is not RunState.DONE:
             raise _failed(run)
         return _report(run)
 
     def close(self) -> None:
-        self._client.close()
+        self._connection.close()
 
     def _run(self, method: str, path: str, body: dict[str, object] | None = None) -> _Run:
-        return _Run.model_validate_json(self._send(method, path, body).content)
-
-    def _send(self, method: str, path: str, body: dict[str, object] | None = None) -> httpx.Response:
-        with _translated():
-            response = self._client.request(method, path, json=body)
-        if not response.is_success:
-            raise _refused(response)
-        return response
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except httpx.HTTPError as error:
-        raise StoreError(
-            f"the running server does not answer ({type(error).__name__}); stop it or wait, then try again",
-            f"le serveur en marche ne répond pas ({type(error).__name__}) ; arrêtez-le ou attendez, puis réessayez",
-        ) from error
-
-
-def _refused(response: httpx.Response) -> VaubanError:
-    try:
-        problem = schemas.Problem.model_validate_json(response.content)
-    except ValueError:
-        return StoreError(f"the running server answered {response.status_code}")
-    return _STATUSES.get(response.status_code, VaubanError)(problem.detail, problem.detail, code=problem.code)
+        return _Run.model_validate_json(self._connection.send(method, path, body))
 
 
 def _failed(run: _Run) -> VaubanError:

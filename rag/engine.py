@@ -7,6 +7,7 @@ a thread.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import abc
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,6 +41,8 @@ from rag.types import (
     Status,
     Verdict,
 )
+
+log = logging.getLogger("vauban.engine")
 
 LONGEST_QUESTION = 4_000
 """Characters of a question; longer ones are documents pasted by mistake and would fill any context."""
@@ -243,7 +246,7 @@ class Engine:
                 history=question.history,
             )
         except GenerationError as error:
-            draft.failure = error.code
+            log.warning("generation failed: %s", error.code)
             return
         if fitted is None:
             return
@@ -279,7 +282,7 @@ class Engine:
         except GenerationError as error:
             if cancelled():
                 raise
-            draft.failure = error.code
+            log.warning("generation failed: %s", error.code)
 
     def _extract(self, blank: Answer, written: _Text, clock: _Clock) -> Iterator[Event]:
         """The best sentences of the passages, word for word; a refusal when there is none."""
@@ -329,7 +332,6 @@ class _Draft:
     prompt: str | None = None
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    failure: str | None = None
 
 
 class _Clock:

@@ -40,7 +40,7 @@ LIBRARIES = {
     "langchain_text_splitters": {"ingest/chunk.py"},
     "gradio": {"ui/app.py"},
     # Each of these speaks to this machine, or to the model's and the store's servers, and says so in its docstring.
-    "httpx": {"rag/live.py", "rag/adapters/llama_server.py", "ingest/remote.py", "ui/client.py"},
+    "httpx": {"rag/live.py", "rag/adapters/llama_server.py", "ui/client.py"},
 }
 """The only modules that may import these libraries."""
 
