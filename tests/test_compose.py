@@ -41,7 +41,7 @@ def test_every_service_is_read_only_unprivileged_and_watched(compose: dict[str, 
 
 def test_only_vauban_publishes_a_port_and_on_loopback(compose: dict[str, Any]) -> None:
     published = {name: service["ports"] for name, service in compose["services"].items() if service.get("ports")}
-    assert published == {"vauban": ["${VAUBAN_PUBLISH:-127.0.0.1:8080}:8080"]}
+    assert published == {"vauban": ["${PUBLISH_ADDRESS:-127.0.0.1:8080}:8080"]}
 
 
 def test_no_service_has_a_route_out(compose: dict[str, Any]) -> None:
