@@ -34,7 +34,7 @@ def traced(trace: Path, *words: str) -> list[str]:
 def vauban(folder: Path, name: str, *words: str) -> str:
     """Run one command to its end."""
     line = traced(folder / f"{name}.trace", PROGRAM, *words)
-    done = subprocess.run(line, cwd=folder, stdout=subprocess.PIPE, text=True, check=True, timeout=150)
+    done = subprocess.run(line, cwd=folder, stdout=subprocess.PIPE, text=True, check=True, timeout=240)
     return done.stdout
 
 
@@ -47,7 +47,7 @@ def main(folder: Path) -> None:
     try:
         assert server.stdout is not None
         url = server.stdout.readline().split()[-1]
-        with httpx.Client(base_url=url, trust_env=False, timeout=120) as client:
+        with httpx.Client(base_url=url, trust_env=False, timeout=240) as client:
             wait(client)
             body = {"model": "vauban", "messages": [{"role": "user", "content": QUESTION}]}
             report["status"] = client.post("/v1/chat/completions", json=body).json()["vauban"]["status"]
@@ -85,7 +85,7 @@ def page(url: str) -> dict[str, Any]:
         window.goto(url)
         window.locator("#question textarea").fill(QUESTION)
         window.locator("#send").click()
-        window.locator(".tools").first.wait_for(timeout=120_000)  # the answer is whole
+        window.locator(".tools").first.wait_for(timeout=240_000)  # the answer is whole
         window.wait_for_timeout(2000)  # for what a page may fetch later
         shown = window.locator("#conversation").inner_text()
         browser.close()
