@@ -25,7 +25,7 @@ from rag.types import Passage
 from rag.wording import Reading, Word, reading, references
 
 SUFFICIENT: Final = 0.5
-"""Evidence whose :func:`sufficiency` is lower does not answer the question; the fit puts its threshold here."""
+"""Evidence whose :func:`sufficiency` is lower does not answer the question; the fitted intercept puts it here."""
 
 RANKED: Final = 0.6
 """What the rank of its passage adds to a sentence that holds every word of the question, which counts 1."""
@@ -131,9 +131,9 @@ def features(question: str, passages: Sequence[Passage], language: str = "fr") -
 def sufficiency(question: str, passages: Sequence[Passage], language: str = "fr") -> float:
     """How likely the passages answer the question, in ``[0, 1]``; refuse below :data:`SUFFICIENT`.
 
-    Passages that are the very article that the question names always suffice. Everything else is a random forest
-    (Breiman, "Random Forests", Machine Learning 45, 2001) on the :class:`Features`; ``rag/data/sufficiency.json`` holds
-    it and says on what it was fitted, ``eval/sufficiency.py`` fits it anew.
+    Passages that are the very article that the question names always suffice. Everything else is a logistic
+    regression on the :class:`Features`, their squares and products; ``rag/data/sufficiency.json`` holds it and says on
+    what it was fitted, ``eval/sufficiency.py`` fits it anew.
     """
     if names_article(question, passages):
         return 1.0
@@ -148,50 +148,31 @@ def names_article(question: str, passages: Sequence[Passage]) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Tree:
-    """A decision tree, node 0 its root; a node whose ``feature`` is negative is a leaf with a ``value``."""
+class Regression:
+    """A logistic regression on standardised features, their squares and their products."""
 
-    feature: tuple[int, ...]
-    threshold: tuple[float, ...]
-    left: tuple[int, ...]
-    right: tuple[int, ...]
-    value: tuple[float, ...]
-
-    def __call__(self, values: Sequence[float]) -> float:
-        node = 0
-        while self.feature[node] >= 0:
-            below = values[self.feature[node]] <= self.threshold[node]
-            node = self.left[node] if below else self.right[node]
-        return self.value[node]
-
-
-@dataclass(frozen=True, slots=True)
-class Forest:
-    """Trees that vote on how likely an answer is; ``threshold`` is the vote from which it is given."""
-
-    threshold: float
-    trees: tuple[Tree, ...]
-
-    def vote(self, values: Sequence[float]) -> float:
-        """The mean of the trees, in ``[0, 1]``."""
-        return sum(tree(values) for tree in self.trees) / len(self.trees)
+    intercept: float
+    means: tuple[float, ...]
+    scales: tuple[float, ...]
+    weights: tuple[float, ...]
 
     def probability(self, values: Sequence[float]) -> float:
-        """The vote, stretched so that the threshold is one half."""
-        vote = self.vote(values)
-        if vote < self.threshold:
-            return 0.5 * vote / self.threshold
-        return 0.5 + 0.5 * (vote - self.threshold) / (1 - self.threshold)
+        terms_ = expanded(
+            [(value - mean) / scale for value, mean, scale in zip(values, self.means, self.scales, strict=True)]
+        )
+        weighed = self.intercept + sum(w * x for w, x in zip(self.weights, terms_, strict=True))
+        return 1.0 / (1.0 + math.exp(-max(-50.0, min(50.0, weighed))))
+
+
+def expanded(values: Sequence[float]) -> list[float]:
+    """The values, then every product of two of them, squares included, in order."""
+    return [*values, *(values[i] * values[j] for i in range(len(values)) for j in range(i, len(values)))]
 
 
 @functools.cache
-def _model() -> Forest:
+def _model() -> Regression:
     fitted = json.loads((resources.files("rag") / "data" / "sufficiency.json").read_text(encoding="utf-8"))
-    trees = (
-        Tree(*(tuple(tree[name]) for name in ("feature", "threshold", "left", "right", "value")))
-        for tree in fitted["trees"]
-    )
-    return Forest(fitted["threshold"], tuple(trees))
+    return Regression(fitted["intercept"], tuple(fitted["means"]), tuple(fitted["scales"]), tuple(fitted["weights"]))
 
 
 def extracts(
