@@ -99,7 +99,7 @@ async def complete(body: schemas.ChatRequest, request: Request, service: Served,
             _count(service, answer)
             completion = _completion(asked, answer)
             return JSONResponse(completion.model_dump(mode="json"), headers=ignored)
-    except BaseException as error:
+    except BaseException as error:  # also a task that is cancelled must stop the model; it is raised again
         running.stop()
         await events.aclose()
         if isinstance(error, Cancelled):

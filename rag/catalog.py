@@ -215,7 +215,7 @@ class Catalog:
         try:
             with catalog._writing() as connection:
                 _migrate(connection, path)
-        except BaseException:
+        except BaseException:  # whatever happens, no connection stays open; it is raised again
             engine.dispose()
             raise
         return catalog
