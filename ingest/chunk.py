@@ -110,11 +110,12 @@ def chunk(document: Document, sections: Sequence[Section]) -> list[Chunk]:
                     page=first.page,
                     page_end=first.page if last.page is None else last.page,
                     norm_rank=document.norm_rank,
-                    validity=document.validity,
+                    validity=group.owner.validity or document.validity,
                     groups=document.groups,
                     clearance=document.clearance,
                     own_references=keys,
                     mentions=references.mentions(body),
+                    legal_status=group.owner.legal_status or document.legal_status,
                 )
             )
             places[path] += 1

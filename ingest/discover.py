@@ -17,6 +17,7 @@ from typing import Final
 
 from ingest import manifest
 from ingest.manifest import CORPUS_FILE, FRONT_MATTER_SUFFIXES, LONGEST_FRONT_MATTER, SIDECAR, Metadata
+from ingest.source import Source
 from rag.errors import DocumentError, RejectReason
 from rag.home import blocks
 from rag.types import Rejected
@@ -29,13 +30,13 @@ _OFFICE_LOCK: Final = "~$"
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A file that may be a document: its relative path (NFC, ``/`` between), its bytes' SHA-256, what is said of it.
+    """A document to be: its relative path (NFC, ``/`` between), where its bytes are, their SHA-256, what is said of it.
 
     ``named`` says that its id was given beside the document, and not by the document itself.
     """
 
     path: str
-    file: Path
+    source: Source
     sha256: str
     metadata: Metadata
     named: bool = False
@@ -223,7 +224,7 @@ def _found(path: str, file: Path, corpus: str, sidecar: Path | None) -> Found:
     if PurePosixPath(path).suffix.lower() in FRONT_MATTER_SUFFIXES:
         own = manifest.front_matter(head)
     beside = manifest.sidecar(_small(sidecar), corpus) if sidecar else Metadata()
-    return Found(path, file, digest.hexdigest(), beside.over(own), named=beside.id is not None)
+    return Found(path, Source(file), digest.hexdigest(), beside.over(own), named=beside.id is not None)
 
 
 def _small(file: Path) -> bytes:

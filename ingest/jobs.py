@@ -19,6 +19,7 @@ from ingest.sandbox import Limits, Sandbox
 from rag.catalog import Catalog
 from rag.errors import BadRequest, Cancelled, OperatorError, VaubanError
 from rag.seams import Inbox
+from rag.settings import Settings
 from rag.types import RunState, RunStatus, SyncOptions
 
 if TYPE_CHECKING:
@@ -45,18 +46,26 @@ class Work(Protocol):
     ) -> SyncReport: ...
 
 
-@contextmanager
-def open_parts(vauban: Vauban) -> Iterator[Parts]:
-    """What a sync works with, its worker processes included; these end with the block."""
-    settings = vauban.settings
-    limits = Limits(
+def limits_of(settings: Settings) -> Limits:
+    """What reading one file may cost here."""
+    return Limits(
         seconds=settings.file_seconds,
         memory=settings.file_memory,
         pages=settings.file_pages,
         megabytes=settings.file_megabytes,
+        expanded=settings.file_expanded,
+        depth=settings.file_depth,
+        ocr_seconds=settings.ocr_seconds,
+        ocr_languages=settings.ocr_languages if settings.ocr else "",
     )
+
+
+@contextmanager
+def open_parts(vauban: Vauban) -> Iterator[Parts]:
+    """What a sync works with, its worker processes included; these end with the block."""
+    settings = vauban.settings
     workers = settings.workers or min(MOST_READERS, len(os.sched_getaffinity(0)))
-    with Sandbox(limits, workers) as reader:
+    with Sandbox(limits_of(settings), workers) as reader:
         yield Parts(vauban.home, vauban.catalog, vauban.store, vauban.embedder, reader)
 
 

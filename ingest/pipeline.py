@@ -24,6 +24,7 @@ from ingest import manifest
 from ingest.ahead import ahead
 from ingest.compare import Action, Plan, Step, compare, guard
 from ingest.discover import Discovery, discover, rejection
+from ingest.source import Source
 from rag import lexical
 from rag.catalog import Catalog, DocumentRow, Snapshot, published_meanwhile
 from rag.errors import BadRequest, Cancelled, Conflict, DocumentError, OperatorError, RejectReason, VaubanError
@@ -66,16 +67,16 @@ class Progress(Protocol):
     def __call__(self, stage: Stage, done: int, total: int) -> None: ...
 
 
-_Result = tuple[Path, Parsed | DocumentError]
+_Result = tuple[Source, Parsed | DocumentError]
 
 
 class Reader(Protocol):
-    """Reads files somewhere safe.
+    """Reads documents somewhere safe.
 
-    Gives each path with what was read in it or why not, in the order of the paths; never raises for a file.
+    Gives each source with what was read in it or why not, in the order of the sources; never raises for one.
     """
 
-    def parse(self, paths: Iterable[Path]) -> Iterator[tuple[Path, Parsed | DocumentError]]: ...
+    def parse(self, sources: Iterable[Source]) -> Iterator[tuple[Source, Parsed | DocumentError]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -425,12 +426,12 @@ class _Sync:
 
     def _read(self, todo: Plan, corpus: Corpus, outcome: _Outcome) -> Iterator[_Read]:
         """Each document that can be read, as it is read; the others become rows of ``outcome``."""
-        steps = {step.found.file: step for step in todo.of(Action.ADDED, Action.CHANGED) if step.found is not None}
+        steps = {step.found.source: step for step in todo.of(Action.ADDED, Action.CHANGED) if step.found is not None}
         self._progress(Stage.PARSE, 0, len(steps))
         with closing(_closable(self._parts.reader.parse(steps))) as results:
-            for done, (file, result) in enumerate(results, start=1):
+            for done, (source, result) in enumerate(results, start=1):
                 self._check()
-                step = steps[file]
+                step = steps[source]
                 try:
                     if isinstance(result, DocumentError):
                         raise result
@@ -456,7 +457,7 @@ class _Sync:
         chunks = splitting.read(parsed, document)
         if not chunks:
             raise DocumentError(RejectReason.NO_TEXT, "no text was found in it", "aucun texte n'y a été trouvé")
-        if self._parts.home.keep(step.found.file) != step.found.sha256:
+        if self._parts.home.keep(step.found.source.path) != step.found.sha256:
             raise DocumentError(
                 RejectReason.UNREADABLE, "it changed while it was read; sync again", "modifié pendant la lecture"
             )
@@ -622,21 +623,23 @@ def _closable(results: Iterator[_Result]) -> Generator[_Result, None, None]:
 
 def _document(step: Step, parsed: Parsed, corpus: Corpus) -> Document:
     assert step.found is not None
-    said = step.found.metadata
+    said, stated = step.found.metadata, parsed.stated
     groups, clearance = said.audience
     return Document(
         id=step.id,
         corpus=corpus.name,
         title=said.title or " ".join((parsed.title or "").split()) or PurePosixPath(step.path).stem,
-        language=said.language or corpus.language,
+        language=said.language or stated.language or corpus.language,
         source=step.path,
         sha256=step.found.sha256,
         media_type=parsed.media_type,
-        norm_rank=said.norm_rank or corpus.norm_rank,
-        validity=said.validity,
+        norm_rank=said.norm_rank or stated.norm_rank or corpus.norm_rank,
+        validity=said.validity if said.validity.known else stated.validity,
         groups=groups,
         clearance=clearance,
         pages=parsed.pages,
+        legal_status=stated.legal_status,
+        quality=min((page.score for page in parsed.quality), default=None),
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import datetime as dt
 import json
 import os
 import resource
@@ -27,8 +28,9 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from ingest.parsers import Limits, parse
+from ingest.source import Source
 from rag.errors import DocumentError, RejectReason
-from rag.types import Block, BlockKind, Parsed
+from rag.types import Block, BlockKind, LegalStatus, NormRank, PageQuality, Parsed, Stated, Validity
 
 __all__ = ["Limits", "Sandbox"]
 
@@ -80,14 +82,14 @@ class Sandbox:
         """The process ids of the workers that run now."""
         return [worker.pid for worker in self._workers if worker.alive]
 
-    def parse(self, paths: Iterable[Path]) -> Iterator[tuple[Path, Result]]:
-        """Each path with what was read in it or why not, in the order of ``paths``, a few files read ahead.
+    def parse(self, sources: Iterable[Source]) -> Iterator[tuple[Source, Result]]:
+        """Each source with what was read in it or why not, in the order of ``sources``, a few files read ahead.
 
         Never raises for a file. A file that crashes its worker, hangs it or wants too much memory is answered
         with the reason; the others are not touched.
         """
-        waiting = enumerate(paths)
-        names: dict[int, Path] = {}
+        waiting = enumerate(sources)
+        names: dict[int, Source] = {}
         done: dict[int, Result] = {}
         following = 0
         exhausted = False
@@ -101,13 +103,13 @@ class Sandbox:
                     if task is None:
                         exhausted = True
                         break
-                    number, path = task
-                    names[number] = path
-                    refused = _refused(path, self._limits)
+                    number, source = task
+                    names[number] = source
+                    refused = _refused(source.path, self._limits)
                     if refused is not None:
                         done[number] = refused
                     else:
-                        idle.send(number, path, self._limits)
+                        idle.send(number, source, self._limits)
                 if following in done:
                     yield names.pop(following), done.pop(following)
                     following += 1
@@ -243,12 +245,13 @@ class _Worker:
         """Whether the worker has read or holds so much that a new one is better."""
         return self._files >= _MOST_FILES or self._resident > _HEAVY
 
-    def send(self, task: int, path: Path, limits: Limits) -> None:
+    def send(self, task: int, source: Source, limits: Limits) -> None:
         self.task = task
         self._files += 1
         self._buffer.clear()
         self.deadline = time.monotonic() + _CLOCK * limits.seconds + _GRACE
-        request = json.dumps({"path": str(path.absolute()), "limits": asdict(limits)}).encode("ascii")
+        said = {"path": str(source.path.absolute()), "member": source.member, "limits": asdict(limits)}
+        request = json.dumps(said).encode("ascii")
         with contextlib.suppress(BrokenPipeError):  # it has died; its silence is read as that
             self._requests.write(_HEADER.pack(len(request)) + request)
 
@@ -316,7 +319,16 @@ def _said(result: Result) -> dict[str, Any]:
     if isinstance(result, DocumentError):
         return {"error": {"reason": result.reason.value, "en": result.en, "fr": result.fr}}
     blocks = [
-        [block.kind.value, block.text, block.level, block.page, [list(row) for row in block.rows]]
+        [
+            block.kind.value,
+            block.text,
+            block.level,
+            block.page,
+            [list(row) for row in block.rows],
+            _said_validity(block.validity),
+            block.legal_status,
+            block.links,
+        ]
         for block in result.blocks
     ]
     return {
@@ -326,8 +338,21 @@ def _said(result: Result) -> dict[str, Any]:
             "title": result.title,
             "pages": result.pages,
             "warnings": list(result.warnings),
+            "quality": [[page.page, page.score, page.ocr] for page in result.quality],
+            "stated": {
+                "language": result.stated.language,
+                "norm_rank": result.stated.norm_rank,
+                "validity": _said_validity(result.stated.validity),
+                "legal_status": result.stated.legal_status,
+            },
         }
     }
+
+
+def _said_validity(validity: Validity | None) -> list[str | None] | None:
+    if validity is None:
+        return None
+    return [None if day is None else day.isoformat() for day in (validity.start, validity.end)]
 
 
 def _error(said: dict[str, Any]) -> DocumentError:
@@ -344,14 +369,48 @@ def _parsed(said: dict[str, Any]) -> Parsed:
                 level=_int(level),
                 page=_int(page),
                 rows=tuple(tuple(_str(cell) for cell in row) for row in rows),
+                validity=_validity(validity),
+                legal_status=None if status is None else LegalStatus(status),
+                links=tuple(_str(link) for link in links),
             )
-            for kind, text, level, page, rows in said["blocks"]
+            for kind, text, level, page, rows, validity, status, links in said["blocks"]
         ),
         media_type=_str(said["media_type"]),
         title=None if said["title"] is None else _str(said["title"]),
         pages=_int(said["pages"]),
         warnings=tuple(_str(warning) for warning in said["warnings"]),
+        quality=tuple(PageQuality(_number(page), _share(score), bool(ocr)) for page, score, ocr in said["quality"]),
+        stated=_stated(said["stated"]),
     )
+
+
+def _stated(said: dict[str, Any]) -> Stated:
+    return Stated(
+        language=None if said["language"] is None else _str(said["language"]),
+        norm_rank=None if said["norm_rank"] is None else NormRank(said["norm_rank"]),
+        validity=_validity(said["validity"]) or Validity(),
+        legal_status=None if said["legal_status"] is None else LegalStatus(said["legal_status"]),
+    )
+
+
+def _validity(said: Any) -> Validity | None:
+    if said is None:
+        return None
+    start, end = (None if day is None else dt.date.fromisoformat(_str(day)) for day in said)
+    return Validity(start, end)
+
+
+def _number(value: object) -> int:
+    found = _int(value)
+    if found is None:
+        raise TypeError("number expected")
+    return found
+
+
+def _share(value: object) -> float:
+    if not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise TypeError("share expected")
+    return float(value)
 
 
 def _str(value: object) -> str:
@@ -423,7 +482,7 @@ def _serve() -> None:
         result: Result
         exhausted = False
         try:
-            result = parse(Path(request["path"]), limits)
+            result = parse(Source(Path(request["path"]), tuple(request["member"])), limits)
         except DocumentError as error:
             result = error
         except MemoryError:

@@ -6,6 +6,7 @@ entity declarations, names that promise a format the bytes are not.
 
 from __future__ import annotations
 
+import io
 import re
 import struct
 import zipfile
@@ -33,10 +34,21 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file whose content has been looked at and found fit to be opened."""
+    """A file whose content has been looked at and found fit to be opened.
+
+    ``content`` holds its bytes where they do not lie at ``path``: members of archives, attachments of mails.
+    """
 
     path: Path
     kind: Kind
+    content: bytes | None = None
+
+    def open(self) -> IO[bytes]:
+        """The bytes as a stream that can seek; close it."""
+        return self.path.open("rb") if self.content is None else io.BytesIO(self.content)
+
+    def read(self) -> bytes:
+        return self.path.read_bytes() if self.content is None else self.content
 
 
 MOST_MEMBERS: Final = 10_000
@@ -72,16 +84,16 @@ _OPENDOCUMENT: Final = {
 }
 
 
-def sniff(path: Path) -> File:
-    """Look at the content of ``path`` and say what it is.
+def sniff(path: Path, content: bytes | None = None) -> File:
+    """Look at the content of ``path`` (or at ``content``, which has that name) and say what it is.
 
     Raises:
         DocumentError: it is empty, encrypted, broken, hostile, or of a format that is not read.
     """
     try:
-        with path.open("rb") as stream:
+        with path.open("rb") if content is None else io.BytesIO(content) as stream:
             head = stream.read(_HEAD)
-            return File(path, _kind(path, head, stream))
+            return File(path, _kind(path, head, stream), content)
     except OSError as error:
         raise DocumentError(
             RejectReason.UNREADABLE,

@@ -118,6 +118,7 @@ class RejectReason(StrEnum):
     NO_TEXT = "no_text"
     TOO_LARGE = "too_large"
     TOO_LONG = "too_long"
+    TOO_DEEP = "too_deep"
     TIMEOUT = "timeout"
     MEMORY = "memory"
     CRASHED = "crashed"

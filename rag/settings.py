@@ -70,6 +70,24 @@ class Settings(BaseModel):
     file_seconds: int = Field(120, ge=1, description="Longest time that reading one file may take.")
     file_memory: int = Field(1024, ge=256, description="Memory in MiB that reading one file may use.")
     file_pages: int = Field(3000, ge=1, description="Most pages that one file may have.")
+    file_expanded: int = Field(512, ge=1, description="Megabytes that one container may unpack to.")
+    file_depth: int = Field(3, ge=0, description="How many archives and mails may stand inside each other.")
+    ocr: bool = Field(True, description="Whether pages without a readable text layer are recognised by Tesseract.")
+    ocr_languages: str = Field(
+        "fra+eng", pattern=r"^[A-Za-z_]+(\+[A-Za-z_]+)*$", description="Languages of OCR, as Tesseract names them."
+    )
+    ocr_seconds: int = Field(60, ge=1, description="Longest time that recognising one page may take.")
+    database_url: str = Field(
+        "", description="PostgreSQL URL of the catalog; empty keeps it in the home folder.", repr=False
+    )
+    qdrant_shards: int = Field(1, ge=1, description="Shards of the collection on the Qdrant server, when it is made.")
+    qdrant_replicas: int = Field(1, ge=1, description="Replicas of each shard on the Qdrant server.")
+    qdrant_write_consistency: int = Field(
+        1, ge=1, description="Replicas that must have a write before it counts as done."
+    )
+    broker_url: str = Field(
+        "", description="Redis or Valkey URL through which `--workers celery` spreads documents.", repr=False
+    )
 
     @property
     def root(self) -> Path:

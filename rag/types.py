@@ -59,6 +59,21 @@ class Validity:
         return (self.start is None or self.start <= day) and (self.end is None or day < self.end)
 
 
+class LegalStatus(StrEnum):
+    """What became of a rule, as its publisher says; whether it holds on a day is its validity's business."""
+
+    IN_FORCE = "in_force"
+    DEFERRED = "deferred"
+    """Published, and in force from a later day on."""
+    AMENDED = "amended"
+    """A version that another one has replaced."""
+    REPEALED = "repealed"
+    EXPIRED = "expired"
+    ANNULLED = "annulled"
+    TRANSFERRED = "transferred"
+    """Its content stands under another number now."""
+
+
 # --- a document, before and after splitting ------------------------------------------------------------
 
 
@@ -67,6 +82,8 @@ class BlockKind(StrEnum):
     PARAGRAPH = "paragraph"
     ITEM = "item"
     TABLE = "table"
+    NOTE = "note"
+    """A footnote, on the page where it stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +92,8 @@ class Block:
 
     ``level`` is the heading level that the format itself states (1 is the highest), ``None`` where it states
     none: the outline builder decides then from the words. ``rows`` holds a table, its header row first.
+    ``validity`` and ``legal_status`` are what the format states of the section that a heading opens; ``links`` are
+    reference keys (:mod:`rag.references`) of texts that it links to.
     """
 
     kind: BlockKind
@@ -82,22 +101,53 @@ class Block:
     level: int | None = None
     page: int | None = None
     rows: tuple[tuple[str, ...], ...] = ()
+    validity: Validity | None = None
+    legal_status: LegalStatus | None = None
+    links: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PageQuality:
+    """How well the text of a page can be trusted: ``score`` in ``[0, 1]``, and whether it comes from OCR."""
+
+    page: int
+    score: float
+    ocr: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """What a document's own format or text says of itself; ``None`` is what it does not say."""
+
+    language: str | None = None
+    norm_rank: NormRank | None = None
+    validity: Validity = Validity()
+    legal_status: LegalStatus | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """What a parser read in one file: the blocks in reading order and what it could not read well."""
+    """What a parser read in one file: the blocks in reading order and what it could not read well.
+
+    ``quality`` has a row for each page whose text was judged, in the order of the pages; empty for formats that hold
+    their text as text. ``stated`` is what the format's own fields say.
+    """
 
     blocks: tuple[Block, ...]
     media_type: str
     title: str | None = None
     pages: int | None = None
     warnings: tuple[str, ...] = ()
+    quality: tuple[PageQuality, ...] = ()
+    stated: Stated = Stated()
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One regulation or file of a corpus; ``id`` is stable across edits, ``sha256`` is of the file's bytes."""
+    """One regulation or file of a corpus; ``id`` is stable across edits, ``sha256`` is of the file's bytes.
+
+    ``quality`` is the score of its worst page, ``None`` where its text needed no judgement.
+    """
 
     id: str
     corpus: str
@@ -111,6 +161,8 @@ class Document:
     groups: frozenset[str] = frozenset({PUBLIC})
     clearance: int = 0
     pages: int | None = None
+    legal_status: LegalStatus | None = None
+    quality: float | None = None
 
 
 class SectionKind(StrEnum):
@@ -126,7 +178,8 @@ class Section:
     """A node of a document's outline with the blocks that stand directly under it.
 
     ``heading`` is its full heading line (empty for a preamble), ``number`` what the heading numbers it with
-    (``1er``, ``R. 12-3``, ``2.1``), ``path`` the headings above it, outermost first.
+    (``1er``, ``R. 12-3``, ``2.1``), ``path`` the headings above it, outermost first. ``validity`` and
+    ``legal_status`` are its own where it has some, ``None`` where the document's hold.
     """
 
     kind: SectionKind
@@ -135,6 +188,9 @@ class Section:
     path: tuple[str, ...]
     blocks: tuple[Block, ...]
     page: int | None = None
+    validity: Validity | None = None
+    legal_status: LegalStatus | None = None
+    links: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +200,7 @@ class Chunk:
     ``id`` is a UUIDv5 of corpus, document, outline path, ordinal and text hash. ``reference`` is how a person
     cites it (``Article 4``, ``Annexe 1``), ``own_references`` the normalised keys it answers to in an exact
     search and ``mentions`` those of other texts it names. ``start``/``end`` are offsets in the document's text.
+    ``quality`` is the score of the worst of its pages, ``None`` where the text needed no judgement.
     """
 
     id: str
@@ -165,6 +222,8 @@ class Chunk:
     clearance: int = 0
     own_references: tuple[str, ...] = ()
     mentions: tuple[str, ...] = ()
+    legal_status: LegalStatus | None = None
+    quality: float | None = None
 
     @property
     def breadcrumb(self) -> str:

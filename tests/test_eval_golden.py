@@ -18,6 +18,7 @@ from ingest.outline import outline
 from ingest.parsers import Limits, parse
 from ingest.samples.render import SAMPLES as SHIPPED
 from ingest.samples.source import parts, sources
+from ingest.source import Source
 from rag.types import Section
 
 GOLDEN = Path(__file__).resolve().parent.parent / "eval" / "golden"
@@ -96,7 +97,7 @@ def test_answer_stands_in_the_expected_article(row: dict[str, Any]) -> None:
 @functools.cache
 def shipped(document: str) -> tuple[Section, ...]:
     source = SAMPLES[document]
-    parsed = parse(SHIPPED / source.corpus / source.name, Limits())
+    parsed = parse(Source(SHIPPED / source.corpus / source.name), Limits())
     return tuple(outline(parsed.blocks, language=source.language))
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from ingest.parsers import Limits
 from ingest.sandbox import Sandbox
+from ingest.source import Source
 from rag.errors import DocumentError, RejectReason
 from rag.types import Parsed
 
@@ -70,7 +71,7 @@ def run(rows: list[Row], shared_data: Path) -> tuple[dict[str, Outcome], int, fl
     began = time.monotonic()
     try:
         with Sandbox(Limits(), workers=2) as sandbox:
-            found = dict(sandbox.parse([shared_data / "documents" / row["file"] for row in rows]))
+            found = dict(sandbox.parse([Source(shared_data / "documents" / row["file"]) for row in rows]))
     finally:
         over.set()
         watcher.join()

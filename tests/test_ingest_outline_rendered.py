@@ -20,6 +20,7 @@ from ingest.outline import outline
 from ingest.parsers import Limits, parse
 from ingest.samples.render import SAMPLES, typeset
 from ingest.samples.source import Source, parts, sources
+from ingest.source import Source as Place
 from rag.types import Section, SectionKind
 
 SOURCES = [source for source in sources() if source.format not in {"xlsx", "ods"}]
@@ -133,7 +134,7 @@ def test_articles_and_paths(rendered: Path, form: str, record_property: Callable
     expected = right = found = 0
     misses: list[str] = []
     for source in SOURCES:
-        parsed = parse(rendered / f"{source.id}.{form}", Limits())
+        parsed = parse(Place(rendered / f"{source.id}.{form}"), Limits())
         wanted = truth(source)
         got = seen(outline(parsed.blocks, language=source.language), source)
         expected += len(wanted)
@@ -152,7 +153,7 @@ def test_articles_and_paths(rendered: Path, form: str, record_property: Callable
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
 def test_shipped_files(source: Source) -> None:
     """In the shipped files every article is found with its path, and nothing else is taken for one."""
-    parsed = parse(SAMPLES / source.corpus / source.name, Limits())
+    parsed = parse(Place(SAMPLES / source.corpus / source.name), Limits())
     assert seen(outline(parsed.blocks, language=source.language), source) == truth(source)
 
 
@@ -160,14 +161,14 @@ def test_shipped_files(source: Source) -> None:
 def test_pages(rendered: Path) -> None:
     """Set plainly, every text fills between 2 and 15 pages."""
     for source in SOURCES:
-        assert 2 <= (parse(rendered / f"{source.id}.pdf", Limits()).pages or 0) <= 15, source.id
+        assert 2 <= (parse(Place(rendered / f"{source.id}.pdf"), Limits()).pages or 0) <= 15, source.id
 
 
 @pytest.mark.slow
 def test_nothing_is_marked(rendered: Path) -> None:
     """The Word files really hold no heading: the test would prove nothing otherwise."""
     for source in SOURCES:
-        assert all(block.level is None for block in parse(rendered / f"{source.id}.docx", Limits()).blocks)
+        assert all(block.level is None for block in parse(Place(rendered / f"{source.id}.docx"), Limits()).blocks)
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.id)

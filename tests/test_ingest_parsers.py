@@ -17,12 +17,13 @@ from reportlab.pdfgen.canvas import Canvas
 
 from ingest.parsers import Limits, parse
 from ingest.parsers.text import decode
+from ingest.source import Source
 from rag.errors import DocumentError, RejectReason
 from rag.types import Block, BlockKind, Parsed
 
 
 def read(path: Path, **limits: int) -> Parsed:
-    return parse(path, Limits(**limits))
+    return parse(Source(path), Limits(**limits))
 
 
 def texts(parsed: Parsed) -> list[str]:

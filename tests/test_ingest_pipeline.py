@@ -18,6 +18,7 @@ from ingest.ahead import ahead
 from ingest.discover import discover
 from ingest.manifest import Metadata, declared, front_matter, sidecar
 from ingest.pipeline import Parts, Stage, SyncReport, plan, sync
+from ingest.source import Source
 from rag.adapters.fake import DictStore, HashEmbedder
 from rag.catalog import Catalog, DocumentState, SnapshotState
 from rag.errors import BadRequest, Cancelled, Conflict, DiskFull, DocumentError, NotFound, RejectReason
@@ -43,18 +44,18 @@ CONFIRMED = SyncOptions(confirm_removals=True)
 class PlainReader:
     """Reads text: a line with ``# `` is a heading; a file that begins with ``BAD`` is corrupt."""
 
-    def parse(self, paths: Iterable[Path]) -> Iterator[tuple[Path, Parsed | DocumentError]]:
-        for path in paths:
-            text = re.sub(r"\A\+\+\+\n.*?\n\+\+\+\n", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    def parse(self, sources: Iterable[Source]) -> Iterator[tuple[Source, Parsed | DocumentError]]:
+        for source in sources:
+            text = re.sub(r"\A\+\+\+\n.*?\n\+\+\+\n", "", source.path.read_text(encoding="utf-8"), flags=re.DOTALL)
             if text.startswith("BAD"):
-                yield path, DocumentError(RejectReason.CORRUPT, "cut short")
+                yield source, DocumentError(RejectReason.CORRUPT, "cut short")
                 continue
             blocks = tuple(
                 Block(BlockKind.HEADING, line[2:], 1) if line.startswith("# ") else Block(BlockKind.PARAGRAPH, line)
                 for line in text.splitlines()
                 if line.strip()
             )
-            yield path, Parsed(blocks, "text/markdown")
+            yield source, Parsed(blocks, "text/markdown")
 
 
 class CountingEmbedder(HashEmbedder):
@@ -270,11 +271,11 @@ def test_a_file_that_changes_while_it_is_read_is_not_published(world: World) -> 
     """What is published is what was compared."""
 
     class Hurried(PlainReader):
-        def parse(self, paths: Iterable[Path]) -> Iterator[tuple[Path, Parsed | DocumentError]]:
-            for path, result in super().parse(paths):
-                if path.name == "texte-03.md":
-                    path.write_text("# Article 1\n\nEntre-temps.", encoding="utf-8")
-                yield path, result
+        def parse(self, sources: Iterable[Source]) -> Iterator[tuple[Source, Parsed | DocumentError]]:
+            for source, result in super().parse(sources):
+                if source.name == "texte-03.md":
+                    source.path.write_text("# Article 1\n\nEntre-temps.", encoding="utf-8")
+                yield source, result
 
     world.parts = replace(world.parts, reader=Hurried())
     report = world.sync()
@@ -360,9 +361,9 @@ def test_a_rollback_during_a_sync_wins(world: World) -> None:
     world.write("texte-03.md", "Trois.")
 
     class Rolling(PlainReader):
-        def parse(self, paths: Iterable[Path]) -> Iterator[tuple[Path, Parsed | DocumentError]]:
+        def parse(self, sources: Iterable[Source]) -> Iterator[tuple[Source, Parsed | DocumentError]]:
             world.catalog.rollback("rh")
-            yield from super().parse(paths)
+            yield from super().parse(sources)
 
     world.parts = replace(world.parts, reader=Rolling())
     with pytest.raises(Conflict) as raised:

@@ -20,6 +20,7 @@ import pytest
 
 from ingest.parsers import Limits
 from ingest.sandbox import Sandbox
+from ingest.source import Source
 from rag.errors import DocumentError, RejectReason
 from rag.types import Block, BlockKind, Parsed
 
@@ -30,12 +31,12 @@ def sandbox() -> Iterator[Sandbox]:
         yield made
 
 
-def text(folder: Path, name: str, content: str = "Un texte.") -> Path:
+def text(folder: Path, name: str, content: str = "Un texte.") -> Source:
     (folder / name).write_text(content, encoding="utf-8")
-    return folder / name
+    return Source(folder / name)
 
 
-def reasons(results: list[tuple[Path, Parsed | DocumentError]]) -> list[RejectReason | None]:
+def reasons(results: list[tuple[Source, Parsed | DocumentError]]) -> list[RejectReason | None]:
     return [result.reason if isinstance(result, DocumentError) else None for _, result in results]
 
 
@@ -43,8 +44,8 @@ def test_results_come_in_order(tmp_path: Path) -> None:
     """Each path is answered once, in the order of the paths, refusals among them."""
     paths = [text(tmp_path, f"{number}.txt", f"Texte {number}.") for number in range(25)]
     paths[3] = text(tmp_path, "vide.txt", "")
-    paths[7] = tmp_path / "absent.txt"
-    paths[9] = tmp_path
+    paths[7] = Source(tmp_path / "absent.txt")
+    paths[9] = Source(tmp_path)
     with Sandbox(Limits(), workers=2) as sandbox:
         results = list(sandbox.parse(paths))
         assert [path for path, _ in results] == paths
@@ -69,7 +70,7 @@ def test_file_names_of_any_bytes(tmp_path: Path, sandbox: Sandbox) -> None:
     """A name that is no valid UTF-8 is a name like another."""
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/d\xe9cision.txt"))
     path.write_text("Un texte.", encoding="utf-8")
-    assert reasons(list(sandbox.parse([path]))) == [None]
+    assert reasons(list(sandbox.parse([Source(path)]))) == [None]
 
 
 def test_too_large_files_reach_no_worker(tmp_path: Path) -> None:
@@ -78,7 +79,7 @@ def test_too_large_files_reach_no_worker(tmp_path: Path) -> None:
     with path.open("wb") as stream:
         stream.truncate(1_000_001)
     with Sandbox(Limits(megabytes=1), workers=1) as sandbox:
-        assert reasons(list(sandbox.parse([path]))) == [RejectReason.TOO_LARGE]
+        assert reasons(list(sandbox.parse([Source(path)]))) == [RejectReason.TOO_LARGE]
 
 
 @pytest.mark.slow
@@ -150,7 +151,8 @@ def frame(value: object) -> bytes:
     return struct.pack(">I", len(body)) + body
 
 
-WHOLE = {"blocks": [], "media_type": "x", "title": None, "pages": None, "warnings": []}
+STATED = {"language": None, "norm_rank": None, "validity": None, "legal_status": None}
+WHOLE = {"blocks": [], "media_type": "x", "title": None, "pages": None, "warnings": [], "quality": [], "stated": STATED}
 
 
 @pytest.mark.parametrize(
@@ -160,11 +162,11 @@ WHOLE = {"blocks": [], "media_type": "x", "title": None, "pages": None, "warning
         (frame([1, 2]), RejectReason.CRASHED),
         (frame({"resident": 1}), RejectReason.CRASHED),
         (
-            frame({"parsed": {**WHOLE, "blocks": [["script", "x", None, None, []]]}, "resident": 1}),
+            frame({"parsed": {**WHOLE, "blocks": [["script", "x", None, None, [], None, None, []]]}, "resident": 1}),
             RejectReason.CRASHED,
         ),
         (
-            frame({"parsed": {**WHOLE, "blocks": [["paragraph", 7, None, None, []]]}, "resident": 1}),
+            frame({"parsed": {**WHOLE, "blocks": [["paragraph", 7, None, None, [], None, None, []]]}, "resident": 1}),
             RejectReason.CRASHED,
         ),
         (frame({"parsed": {**WHOLE, "pages": "many"}, "resident": 1}), RejectReason.CRASHED),
@@ -184,7 +186,7 @@ def test_a_worker_is_not_believed(
 
 def test_lone_surrogates_are_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Text that could not be written as UTF-8 does not get through."""
-    said = {"parsed": {**WHOLE, "blocks": [["paragraph", "a\ud800b", None, None, []]]}, "resident": 1}
+    said = {"parsed": {**WHOLE, "blocks": [["paragraph", "a\ud800b", None, None, [], None, None, []]]}, "resident": 1}
     monkeypatch.setattr(sys, "executable", str(pretender(tmp_path, frame(said))))
     with Sandbox(Limits(seconds=5), workers=1) as sandbox:
         ((_, result),) = sandbox.parse([text(tmp_path, "a.txt")])
@@ -207,6 +209,7 @@ def test_workers_are_light_and_yielding(tmp_path: Path, sandbox: Sandbox) -> Non
 CONFINED = """
 import socket, subprocess, sys
 from ingest.sandbox import _confine
+from ingest.source import Source
 _confine()
 def refused(action):
     try:

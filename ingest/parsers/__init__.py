@@ -7,22 +7,31 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, Protocol
 
 from ingest.sniff import File, Kind, sniff
+from ingest.source import Source
 from rag.errors import DocumentError, RejectReason
 from rag.types import Parsed
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What reading one file may cost: ``memory`` in MiB beyond that of an idle worker."""
+    """What reading one file may cost.
+
+    ``memory`` is in MiB beyond that of an idle worker; ``expanded`` in MB of what a container unpacks to; ``depth``
+    counts archives and mails inside each other. ``ocr_seconds`` may be added for each page that is recognised, in
+    ``ocr_languages`` as Tesseract names them; empty turns OCR off.
+    """
 
     seconds: int = 120
     memory: int = 1024
     pages: int = 3000
     megabytes: int = 200
+    expanded: int = 512
+    depth: int = 3
+    ocr_seconds: int = 60
+    ocr_languages: str = "fra+eng"
 
 
 class Parser(Protocol):
@@ -104,13 +113,21 @@ def parsers() -> list[Parser]:
     return [make() for make in dict.fromkeys(_BY_KIND.values())]
 
 
-def parse(path: Path, limits: Limits) -> Parsed:
-    """Read one file in this process; :class:`ingest.sandbox.Sandbox` does it for files that are not trusted.
+def parse(source: Source, limits: Limits) -> Parsed:
+    """Read one document in this process; :class:`ingest.sandbox.Sandbox` does it for files that are not trusted.
 
     Raises:
         DocumentError: it cannot be taken in, or has no text.
     """
-    file = sniff(path)
+    return parse_file(sniff(source.path), limits)
+
+
+def parse_file(file: File, limits: Limits) -> Parsed:
+    """Read what was looked at already: a file, or the content of a container's part.
+
+    Raises:
+        DocumentError: it cannot be taken in, or has no text.
+    """
     parsed = _BY_KIND[file.kind]().parse(file, limits)
     if not any(block.text.strip() for block in parsed.blocks):
         raise DocumentError(RejectReason.NO_TEXT, "the file holds no text", "le fichier ne contient aucun texte")

@@ -39,7 +39,8 @@ class DocxParser:
     def parse(self, file: File, limits: Limits) -> Parsed:
         del limits  # the sandbox keeps them
         try:
-            document = docx.Document(str(file.path))
+            with file.open() as stream:
+                document = docx.Document(stream)
             reader = _Reader(document)
             blocks = tuple(reader.blocks(document.element.body))
             title = document.core_properties.title or None

@@ -51,7 +51,7 @@ class HtmlParser:
 
     def parse(self, file: File, limits: Limits) -> Parsed:
         del limits  # the sandbox keeps them
-        data = file.path.read_bytes()
+        data = file.read()
         declared = _DECLARED.search(data[:8192])
         text = decode(data, declared[1].decode("ascii") if declared else None)
         parser = html.HTMLParser(

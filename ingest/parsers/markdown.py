@@ -27,7 +27,7 @@ class MarkdownParser:
 
     def parse(self, file: File, limits: Limits) -> Parsed:
         del limits  # the sandbox keeps them
-        text = _FRONT_MATTER.sub("", decode(file.path.read_bytes()))
+        text = _FRONT_MATTER.sub("", decode(file.read()))
         blocks = _blocks(MarkdownIt("commonmark").enable("table").parse(text))
         headings = [block for block in blocks if block.kind is BlockKind.HEADING]
         return Parsed(tuple(blocks), Kind.MARKDOWN.value, title=headings[0].text if headings else None)

@@ -5,6 +5,7 @@ Headers, footers, comments, deleted and hidden text are left out; list and headi
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from typing import Any, Final
 from zipfile import BadZipFile
@@ -61,7 +62,7 @@ def parts(file: File) -> tuple[Element, Element | None, str | None]:
     """The content and styles of an OpenDocument package as trees that fetch and expand nothing, and its title."""
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
     try:
-        package = odfdo.Container(str(file.path))
+        package = odfdo.Container(io.BytesIO(file.read()))
         content = etree.fromstring(package.get_part("content.xml"), parser)
         names = package.parts
         styles = etree.fromstring(package.get_part("styles.xml"), parser) if "styles.xml" in names else None

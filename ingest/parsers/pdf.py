@@ -56,7 +56,7 @@ class PdfParser:
 
     def parse(self, file: File, limits: Limits) -> Parsed:
         try:
-            pdf = pypdfium2.PdfDocument(file.path)
+            pdf = pypdfium2.PdfDocument(file.path if file.content is None else file.content)
         except pypdfium2.PdfiumError as error:
             raise _unopened(error) from error
         try:

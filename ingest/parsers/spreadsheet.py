@@ -89,9 +89,9 @@ def _xlsx(file: File) -> tuple[list[tuple[str, list[Row]]], int]:
     hidden = 0
     left = MOST_CELLS
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), file.open() as stream:
             warnings.simplefilter("ignore")  # openpyxl warns of styles and extensions that it drops
-            book = openpyxl.load_workbook(file.path, read_only=True, data_only=True, keep_links=False)
+            book = openpyxl.load_workbook(stream, read_only=True, data_only=True, keep_links=False)
             for sheet in book.worksheets:
                 if sheet.sheet_state != "visible":
                     hidden += 1

@@ -36,7 +36,7 @@ class TextParser:
 
     def parse(self, file: File, limits: Limits) -> Parsed:
         del limits  # the sandbox keeps them
-        text = decode(file.path.read_bytes())
+        text = decode(file.read())
         return Parsed(tuple(paragraphs(text)), Kind.TEXT.value)
 
 

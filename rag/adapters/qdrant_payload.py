@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from rag.errors import FingerprintMismatch
-from rag.types import PUBLIC, Chunk, NormRank, Point, Query, Scope, Stored, Validity
+from rag.types import PUBLIC, Chunk, LegalStatus, NormRank, Point, Query, Scope, Stored, Validity
 
 DENSE = "dense"
 SPARSE = "bm25"
@@ -115,6 +115,8 @@ def payload_of(chunk: Chunk, added: int) -> Payload:
         "clearance": chunk.clearance,
         "own_references": list(chunk.own_references),
         "mentions": list(chunk.mentions),
+        "legal_status": None if chunk.legal_status is None else chunk.legal_status.value,
+        "quality": chunk.quality,
         "added": added,
         "removed": [],
     }
@@ -123,6 +125,8 @@ def payload_of(chunk: Chunk, added: int) -> Payload:
 def chunk_of(payload: Mapping[str, Any]) -> Chunk:
     """The chunk that :func:`payload_of` stored, with the audience it has now."""
     start, end, rank = payload["valid_from"], payload["valid_to"], payload["norm_rank"]
+    # Points of before these two were stored lack them.
+    status, quality = payload.get("legal_status"), payload.get("quality")
     return Chunk(
         id=payload["chunk"],
         corpus=payload["corpus"],
@@ -146,6 +150,8 @@ def chunk_of(payload: Mapping[str, Any]) -> Chunk:
         clearance=payload["clearance"],
         own_references=tuple(payload["own_references"]),
         mentions=tuple(payload["mentions"]),
+        legal_status=None if status is None else LegalStatus(status),
+        quality=quality,
     )
 
 

@@ -14,6 +14,7 @@ from reportlab.platypus import Paragraph, SimpleDocTemplate, Spacer, Table, Tabl
 
 from ingest.parsers import Limits, Parser, parse, parsers
 from ingest.sniff import File, Kind, sniff
+from ingest.source import Source
 from rag.errors import DocumentError, RejectReason
 from rag.types import BlockKind, Parsed
 
@@ -197,7 +198,7 @@ def test_the_same_twice(file: File, parser: Parser) -> None:
 
 def outcome(path: Path) -> Parsed | DocumentError:
     try:
-        return parse(path, Limits())
+        return parse(Source(path), Limits())
     except DocumentError as error:
         return error
 
