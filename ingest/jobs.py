@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from ingest.manifest import checked_name
 from ingest.pipeline import Parts, Progress, Stage, SyncReport, sync
+from ingest.reading import LocalReader
 from ingest.sandbox import Limits, Sandbox
 from rag.catalog import Catalog
 from rag.errors import BadRequest, Cancelled, OperatorError, VaubanError
@@ -66,7 +67,7 @@ def open_parts(vauban: Vauban) -> Iterator[Parts]:
     settings = vauban.settings
     workers = settings.workers or min(MOST_READERS, len(os.sched_getaffinity(0)))
     with Sandbox(limits_of(settings), workers) as reader:
-        yield Parts(vauban.home, vauban.catalog, vauban.store, vauban.embedder, reader)
+        yield Parts(vauban.home, vauban.catalog, vauban.store, vauban.embedder, LocalReader(reader))
 
 
 def open_inbox(vauban: Vauban, undo: ExitStack) -> Inbox:

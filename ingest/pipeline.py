@@ -16,21 +16,20 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final, Protocol
 
-from ingest import chunk as splitting
 from ingest import manifest
 from ingest.ahead import ahead
 from ingest.compare import Action, Plan, Step, compare, guard
 from ingest.discover import Discovery, discover, rejection
-from ingest.source import Source
+from ingest.reading import Order, Reader, Reading, articles, content, digest
 from rag import lexical
-from rag.catalog import Catalog, DocumentRow, Snapshot, published_meanwhile
+from rag.catalog import ArticleRow, Catalog, DocumentRow, Snapshot, published_meanwhile
 from rag.errors import BadRequest, Cancelled, Conflict, DocumentError, OperatorError, RejectReason, VaubanError
 from rag.home import Home, translated, write_atomically
 from rag.seams import Embedder, VectorStore
-from rag.types import Chunk, Corpus, Document, Parsed, Point, Rejected, RunState, Stored, SyncOptions, Vector
+from rag.types import Chunk, Corpus, Document, Point, Rejected, RunState, Stored, SyncOptions, Vector
 
 WINDOW: Final = 2_000
 """Chunks that are embedded and staged together: enough for batches of like length, a few MB of text."""
@@ -44,6 +43,7 @@ WINDOWS_AHEAD: Final = 1
 _READING_PROGRAM: Final = (
     "ingest/chunk.py",
     "ingest/outline.py",
+    "ingest/reading.py",
     "ingest/sniff.py",
     "ingest/parsers",
     "rag/references.py",
@@ -67,16 +67,7 @@ class Progress(Protocol):
     def __call__(self, stage: Stage, done: int, total: int) -> None: ...
 
 
-_Result = tuple[Source, Parsed | DocumentError]
-
-
-class Reader(Protocol):
-    """Reads documents somewhere safe.
-
-    Gives each source with what was read in it or why not, in the order of the sources; never raises for one.
-    """
-
-    def parse(self, sources: Iterable[Source]) -> Iterator[tuple[Source, Parsed | DocumentError]]: ...
+_Result = tuple[Order, Reading | DocumentError]
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +235,7 @@ class _Known:
     """A chunk that is published now: its point, and a digest of all that is stored of it but its audience."""
 
     point: str
-    digest: bytes
+    content: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,19 +249,21 @@ class _Version:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """The version that was read, its chunks to stage, and the points that go."""
+    """The version that was read, its chunks to stage with the vectors that came along, and the points that go."""
 
     version: _Version
     new: tuple[Chunk, ...]
     gone: tuple[str, ...]
+    vectors: Mapping[str, Vector]
 
 
 @dataclass(frozen=True, slots=True)
 class _Window:
-    """Chunks that are embedded and staged together, and points that go."""
+    """Chunks that are embedded and staged together, with the vectors that came along, and points that go."""
 
     new: tuple[Chunk, ...]
     gone: tuple[str, ...]
+    vectors: Mapping[str, Vector]
 
 
 @dataclass(slots=True)
@@ -303,9 +296,10 @@ class _Sync:
         self._progress = progress
         self._cancelled = cancelled
         self._parent: int | None = None
+        self._lineage: tuple[int, ...] = ()
         self._draft: Snapshot | None = None
         self._published: dict[str, dict[str, _Known]] = {}
-        self._texts: dict[str, set[bytes]] = {}
+        self._embeddable: dict[str, dict[str, set[str]]] = {}
         self._titles: Mapping[str, frozenset[str]] = {}
         self._total = 0
         self._embedded = 0
@@ -319,7 +313,7 @@ class _Sync:
             raise _on_hold(self._name)
         # 2. Discover and compare.
         lineage = self._catalog.published(self._name)
-        self._parent = lineage[0] if lineage else None
+        self._parent, self._lineage = (lineage[0] if lineage else None), lineage
         published = self._catalog.documents(self._name, lineage)
         discovery = _discovered(self._folder, self._name, self._progress)
         todo = compare(discovery, published, corpus, reading_program())
@@ -330,7 +324,7 @@ class _Sync:
         abandoned = self._catalog.abandoned(self._name)
         outcome = _Outcome(rejected=list(todo.rejected), stale=set(todo.stale))
         if todo.of(Action.ADDED, Action.CHANGED, Action.REMOVED):
-            self._recall(lineage, abandoned)
+            self._recall(todo, lineage, abandoned)
             self._take_in(todo, corpus, outcome)
         # 4. Publish, in one transaction, when there is anything to publish.
         self._check()
@@ -359,27 +353,31 @@ class _Sync:
                 self._store.restrict(self._name, step.id, *audience)
                 self._catalog.restrict(self._name, step.id, *audience)
 
-    def _recall(self, lineage: Sequence[int], abandoned: Sequence[int]) -> None:
-        """Learn what is published, and of which texts the store has the vectors."""
-        for stored in self._store.contents(self._name, lineage) if lineage else ():
-            known = _Known(stored.point, _content(stored.chunk))
+    def _recall(self, todo: Plan, lineage: Sequence[int], abandoned: Sequence[int]) -> None:
+        """Learn what is published of the documents that change, and of which texts the store has the vectors."""
+        changing = [step.id for step in todo.of(Action.CHANGED, Action.REMOVED)]
+        for stored in self._store.contents(self._name, lineage, changing) if lineage and changing else ():
+            known = _Known(stored.point, content(stored.chunk))
             self._published.setdefault(stored.chunk.document, {})[stored.chunk.id] = known
             self._remember(stored)
+        reading = [step.id for step in todo.of(Action.ADDED, Action.CHANGED)]
         for number in abandoned:
-            for stored in self._store.contents(self._name, (number,)):
+            for stored in self._store.contents(self._name, (number,), reading):
                 self._remember(stored)
         self._titles = self._catalog.titles(self._name)
 
     def _remember(self, stored: Stored) -> None:
-        self._texts.setdefault(stored.chunk.id, set()).add(_digest(stored.chunk.search_text))
+        chunk = stored.chunk
+        self._embeddable.setdefault(chunk.document, {}).setdefault(chunk.id, set()).add(digest(chunk.search_text))
 
     def _same_text(self, chunk: Chunk) -> bool:
         """Whether a vector that the store has under this chunk's id is surely one of this text.
 
         Ids hold the text but not the title, which is embedded with it.
         """
-        return self._titles.get(chunk.document, frozenset()) <= {chunk.title} and self._texts.get(chunk.id, set()) <= {
-            _digest(chunk.search_text)
+        of_document = self._embeddable.get(chunk.document, {})
+        return self._titles.get(chunk.document, frozenset()) <= {chunk.title} and of_document.get(chunk.id, set()) <= {
+            digest(chunk.search_text)
         }
 
     # --- parse, split, embed, stage
@@ -396,7 +394,7 @@ class _Sync:
             for window in made:
                 self._check()
                 number = self._begun()
-                vectors = self._vectors(window.new)
+                vectors = self._vectors(window)
                 if writing is not None:
                     writing.result()
                     self._progress(Stage.STAGE, staged, self._total)
@@ -426,16 +424,17 @@ class _Sync:
 
     def _read(self, todo: Plan, corpus: Corpus, outcome: _Outcome) -> Iterator[_Read]:
         """Each document that can be read, as it is read; the others become rows of ``outcome``."""
-        steps = {step.found.source: step for step in todo.of(Action.ADDED, Action.CHANGED) if step.found is not None}
+        steps = {step.id: step for step in todo.of(Action.ADDED, Action.CHANGED)}
         self._progress(Stage.PARSE, 0, len(steps))
-        with closing(_closable(self._parts.reader.parse(steps))) as results:
-            for done, (source, result) in enumerate(results, start=1):
+        orders = (self._order(step, corpus) for step in steps.values())
+        with closing(_closable(self._parts.reader.read(orders))) as results:
+            for done, (order, result) in enumerate(results, start=1):
                 self._check()
-                step = steps[source]
+                step = steps[order.id]
                 try:
                     if isinstance(result, DocumentError):
                         raise result
-                    read = self._split(step, result, corpus)
+                    read = self._compared(step, result)
                 except DocumentError as error:
                     outcome.rejected.append(rejection(step.path, error))
                     if step.before is not None:
@@ -446,17 +445,31 @@ class _Sync:
                     yield read
                 self._progress(Stage.PARSE, done, len(steps))
 
-    def _split(self, step: Step, parsed: Parsed, corpus: Corpus) -> _Read:
+    def _order(self, step: Step, corpus: Corpus) -> Order:
+        assert step.found is not None
+        found = step.found
+        titles = self._titles.get(step.id, frozenset())
+        # Where a document has had several titles, its ids do not tell which of them a vector is of.
+        texts = self._embeddable.get(step.id, {}) if len(titles) < 2 else {}
+        return Order(
+            source=found.source,
+            id=step.id,
+            path=found.path,
+            sha256=found.sha256,
+            metadata=found.metadata,
+            corpus=corpus,
+            published={chunk: known.content for chunk, known in self._published.get(step.id, {}).items()},
+            embedded={chunk: next(iter(of)) for chunk, of in texts.items() if len(of) == 1},
+        )
+
+    def _compared(self, step: Step, reading: Reading) -> _Read:
         """The new version of a document and what of it is new.
 
         Raises:
-            DocumentError: there is no text in it, or the file has changed since it was looked at.
+            DocumentError: the file has changed since it was looked at.
         """
         assert step.found is not None
-        document = _document(step, parsed, corpus)
-        chunks = splitting.read(parsed, document)
-        if not chunks:
-            raise DocumentError(RejectReason.NO_TEXT, "no text was found in it", "aucun texte n'y a été trouvé")
+        document, chunks = reading.document, reading.chunks
         if self._parts.home.keep(step.found.source.path) != step.found.sha256:
             raise DocumentError(
                 RejectReason.UNREADABLE, "it changed while it was read; sync again", "modifié pendant la lecture"
@@ -466,14 +479,17 @@ class _Sync:
         new = tuple(chunk for chunk in chunks if chunk.id not in kept)
         gone = tuple(known.point for identifier, known in before.items() if identifier not in kept)
         same = not new and not gone and step.before is not None and _alike(step.before.document, document)
-        return _Read(_Version(step, DocumentRow(document, step.digest, len(chunks)), same), new, gone)
+        row = DocumentRow(document, step.digest, len(chunks), articles=articles(chunks))
+        here = tuple(chunk for chunk in new if chunk.id not in reading.staged)
+        return _Read(_Version(step, row, same), here, gone, reading.vectors)
 
-    def _vectors(self, chunks: Sequence[Chunk]) -> dict[str, Vector]:
-        """The vectors of ``chunks`` by id: the store's where it has them, else the embedder's."""
-        reusable = [chunk.id for chunk in chunks if self._same_text(chunk)]
-        vectors = dict(self._store.vectors(self._name, reusable)) if reusable else {}
+    def _vectors(self, window: _Window) -> dict[str, Vector]:
+        """The vectors of a window's chunks by id: those that came along, the store's, else the embedder's."""
+        vectors = dict(window.vectors)
+        reusable = [chunk.id for chunk in window.new if chunk.id not in vectors and self._same_text(chunk)]
+        vectors |= self._store.vectors(self._name, reusable) if reusable else {}
         missing = sorted(
-            (chunk for chunk in chunks if chunk.id not in vectors),
+            (chunk for chunk in window.new if chunk.id not in vectors),
             key=lambda chunk: len(chunk.search_text),
             reverse=True,
         )
@@ -496,7 +512,9 @@ class _Sync:
     def _publish(self, todo: Plan, published: Sequence[DocumentRow], outcome: _Outcome) -> SyncReport:
         """Publish what is new, when anything is; the report, without its duration."""
         read = [item for item in outcome.read if not item.same]
-        moved = [_moved(step) for step in todo.of(Action.MOVED)]
+        moving = todo.of(Action.MOVED)
+        outlines = self._catalog.outlines(self._name, self._lineage, [step.id for step in moving]) if moving else {}
+        moved = [_moved(step, outlines.get(step.id, ())) for step in moving]
         removed = [step.id for step in todo.of(Action.REMOVED)]
         rows = [item.row for item in read] + moved
         gone = {row.document.id for row in rows} | set(removed)
@@ -605,15 +623,18 @@ def _windows(reads: Iterable[_Read], leaving: Sequence[str]) -> Iterator[_Window
     size = min(FIRST_WINDOW, WINDOW)
     new: list[Chunk] = []
     gone = list(leaving)
+    vectors: dict[str, Vector] = {}
     for read in reads:
         new += read.new
         gone += read.gone
+        vectors |= read.vectors
         while len(new) >= size:
-            yield _Window(tuple(new[:size]), tuple(gone))
+            yield _Window(tuple(new[:size]), tuple(gone), vectors)
             new, gone = new[size:], []
+            vectors = {chunk.id: vectors[chunk.id] for chunk in new if chunk.id in vectors}
             size = min(2 * size, WINDOW)
     if new or gone:
-        yield _Window(tuple(new), tuple(gone))
+        yield _Window(tuple(new), tuple(gone), vectors)
 
 
 def _closable(results: Iterator[_Result]) -> Generator[_Result, None, None]:
@@ -621,35 +642,13 @@ def _closable(results: Iterator[_Result]) -> Generator[_Result, None, None]:
     yield from results
 
 
-def _document(step: Step, parsed: Parsed, corpus: Corpus) -> Document:
-    assert step.found is not None
-    said, stated = step.found.metadata, parsed.stated
-    groups, clearance = said.audience
-    return Document(
-        id=step.id,
-        corpus=corpus.name,
-        title=said.title or " ".join((parsed.title or "").split()) or PurePosixPath(step.path).stem,
-        language=said.language or stated.language or corpus.language,
-        source=step.path,
-        sha256=step.found.sha256,
-        media_type=parsed.media_type,
-        norm_rank=said.norm_rank or stated.norm_rank or corpus.norm_rank,
-        validity=said.validity if said.validity.known else stated.validity,
-        groups=groups,
-        clearance=clearance,
-        pages=parsed.pages,
-        legal_status=stated.legal_status,
-        quality=min((page.score for page in parsed.quality), default=None),
-    )
-
-
-def _moved(step: Step) -> DocumentRow:
+def _moved(step: Step, articles: tuple[ArticleRow, ...]) -> DocumentRow:
     """The version of a document whose file only has another path now."""
     assert step.before is not None
     assert step.found is not None
     groups, clearance = step.found.metadata.audience
     document = replace(step.before.document, source=step.found.path, groups=groups, clearance=clearance)
-    return DocumentRow(document, step.digest, step.before.chunks)
+    return DocumentRow(document, step.digest, step.before.chunks, articles=articles)
 
 
 def _alike(before: Document, after: Document) -> bool:
@@ -658,13 +657,4 @@ def _alike(before: Document, after: Document) -> bool:
 
 
 def _unchanged(known: _Known | None, chunk: Chunk) -> bool:
-    return known is not None and known.digest == _content(chunk)
-
-
-def _content(chunk: Chunk) -> bytes:
-    """A digest of everything that is stored of a chunk but its audience, which acts on all versions at once."""
-    return _digest(repr(replace(chunk, groups=frozenset(), clearance=0)))
-
-
-def _digest(text: str) -> bytes:
-    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+    return known is not None and known.content == content(chunk)

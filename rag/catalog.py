@@ -22,12 +22,14 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import DBAPIError
 
 from rag.errors import Conflict, DiskFull, NotFound, StoreError
-from rag.types import Corpus, Document, NormRank, Rejected, RunState, RunStatus, Validity
+from rag.types import Corpus, Document, LegalStatus, NormRank, Rejected, RunState, RunStatus, Validity
 
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 """The migration that this program's tables are at; a test compares it with the folder ``migrations``."""
 WAIT: Final = 15_000
 """Milliseconds that a writer waits for another one: publishing tens of thousands of rows takes under two seconds."""
+MOST_BOUND: Final = 500
+"""Values bound to one statement; the databases allow some thousands."""
 REMEMBERED: Final = 256
 """Lineages held in memory: those published now, and some that are replayed."""
 INTERRUPTED: Final = "interrupted"
@@ -85,7 +87,34 @@ _documents = sa.Table(
     sa.Column("pages", sa.Integer),
     sa.Column("digest", sa.String, nullable=False),
     sa.Column("chunks", sa.Integer, nullable=False),
+    sa.Column("legal_status", sa.String),
+    sa.Column("quality", sa.Float),
     sa.Index("ix_documents_corpus_id", "corpus", "id"),
+)
+_outlines = sa.Table(
+    "outlines",
+    metadata,
+    sa.Column("document", sa.Integer, sa.ForeignKey("documents.row", ondelete="CASCADE"), primary_key=True),
+    sa.Column("articles", sa.JSON, nullable=False),
+)
+_outcomes = sa.Table(
+    "outcomes",
+    metadata,
+    sa.Column("row", sa.Integer, primary_key=True),
+    sa.Column("run", sa.String, sa.ForeignKey("runs.id"), nullable=False),
+    sa.Column("document", sa.String, nullable=False),
+    sa.Column("path", sa.String, nullable=False),
+    sa.Column("action", sa.String, nullable=False),
+    sa.Column("warnings", sa.JSON, nullable=False),
+    sa.Index("ix_outcomes_run", "run"),
+)
+_retrievals = sa.Table(
+    "retrievals",
+    metadata,
+    sa.Column("corpus", sa.String, primary_key=True),
+    sa.Column("document", sa.String, primary_key=True),
+    sa.Column("times", sa.Integer, nullable=False),
+    sa.Column("latest", sa.String, nullable=False),
 )
 _runs = sa.Table(
     "runs",
@@ -133,10 +162,24 @@ class DocumentState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class ArticleRow:
+    """One article (annex, preamble, division) of a version of a document, as a comparison needs it.
+
+    ``digest`` sums up its words; two versions of one article differ in it or in their validity.
+    """
+
+    reference: str
+    path: tuple[str, ...]
+    digest: str
+    validity: Validity
+
+
+@dataclass(frozen=True, slots=True)
 class DocumentRow:
     """One version of a document: visible where ``added`` is in the lineage and no member of ``removed`` is.
 
     ``digest`` sums up what the version was made from besides its bytes: its metadata and the reading program.
+    ``articles`` are written with it, and read by :meth:`Catalog.outlines` only.
     """
 
     document: Document
@@ -145,6 +188,7 @@ class DocumentRow:
     added: int = 0
     removed: tuple[int, ...] = ()
     state: DocumentState = DocumentState.CURRENT
+    articles: tuple[ArticleRow, ...] = ()
 
     @property
     def file(self) -> str:
@@ -341,6 +385,7 @@ class Catalog:
                 )
             if added:
                 connection.execute(_documents.insert(), [_document_values(row, draft.number) for row in added])
+                _write_outlines(connection, draft, added)
             kept = len(before) - len(replaced)
             now = _now().isoformat()
             connection.execute(
@@ -456,6 +501,20 @@ class Catalog:
         with self._reading() as connection:
             rows = _visible(connection, corpus, lineage, document)
         return _document_row(rows[0]) if rows else None
+
+    def outlines(
+        self, corpus: str, lineage: Sequence[int], documents: Collection[str]
+    ) -> dict[str, tuple[ArticleRow, ...]]:
+        """The articles of those ``documents`` that are visible at ``lineage``, in reading order."""
+        wanted = set(documents)
+        found: dict[str, tuple[ArticleRow, ...]] = {}
+        with self._reading() as connection:
+            rows = {row.row: row.id for row in _visible(connection, corpus, lineage) if row.id in wanted}
+            for numbers in _batches(list(rows)):
+                query = sa.select(_outlines).where(_outlines.c.document.in_(numbers))
+                for row in connection.execute(query):
+                    found[rows[row.document]] = tuple(_article(said) for said in row.articles)
+        return found
 
     def titles(self, corpus: str) -> dict[str, frozenset[str]]:
         """Every title that each document has had, over all the versions that are kept."""
@@ -792,6 +851,24 @@ def _rejected(connection: sa.Connection, run: str) -> tuple[Rejected, ...]:
     return tuple(Rejected(row.path, row.reason, row.detail) for row in connection.execute(query))
 
 
+def _write_outlines(connection: sa.Connection, draft: Snapshot, added: Sequence[DocumentRow]) -> None:
+    articles = {row.document.id: row.articles for row in added}
+    query = sa.select(_documents.c.row, _documents.c.id).where(
+        _documents.c.corpus == draft.corpus, _documents.c.added == draft.number
+    )
+    values = [
+        {"document": row.row, "articles": [_article_values(article) for article in articles[row.id]]}
+        for row in connection.execute(query)
+        if articles.get(row.id)
+    ]
+    if values:
+        connection.execute(_outlines.insert(), values)
+
+
+def _batches(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
+    return (numbers[start : start + MOST_BOUND] for start in range(0, len(numbers), MOST_BOUND))
+
+
 # --- rows and values ------------------------------------------------------------------------------------
 
 
@@ -868,6 +945,8 @@ def _document_values(row: DocumentRow, added: int) -> dict[str, object]:
         "pages": document.pages,
         "digest": row.digest,
         "chunks": row.chunks,
+        "legal_status": document.legal_status,
+        "quality": document.quality,
     }
 
 
@@ -885,8 +964,27 @@ def _document_row(row: sa.Row[Any]) -> DocumentRow:
         groups=frozenset(row.groups),
         clearance=row.clearance,
         pages=row.pages,
+        legal_status=None if row.legal_status is None else LegalStatus(row.legal_status),
+        quality=row.quality,
     )
     return DocumentRow(document, row.digest, row.chunks, row.added, tuple(row.removed), DocumentState(row.state))
+
+
+def _article_values(article: ArticleRow) -> list[object]:
+    start, end = article.validity.start, article.validity.end
+    return [
+        article.reference,
+        list(article.path),
+        article.digest,
+        None if start is None else start.isoformat(),
+        None if end is None else end.isoformat(),
+    ]
+
+
+def _article(said: Sequence[Any]) -> ArticleRow:
+    reference, path, digest, start, end = said
+    validity = Validity(*(None if day is None else dt.date.fromisoformat(day) for day in (start, end)))
+    return ArticleRow(reference, tuple(path), digest, validity)
 
 
 def _run(row: sa.Row[Any]) -> RunStatus:

@@ -91,8 +91,11 @@ class VectorStore(Protocol):
         """
         ...
 
-    def contents(self, corpus: str, lineage: Sequence[int]) -> list[Stored]:
-        """Everything visible at ``lineage``, whatever its audience and validity: for ingestion, never for readers."""
+    def contents(self, corpus: str, lineage: Sequence[int], documents: Collection[str] | None = None) -> list[Stored]:
+        """What is visible at ``lineage``, whatever its audience and validity: for ingestion, never for readers.
+
+        ``documents`` are the ids of those that are wanted, ``None`` all of them; in reading order.
+        """
         ...
 
     def vectors(self, corpus: str, chunks: Collection[str]) -> dict[str, Vector]:

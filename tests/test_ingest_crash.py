@@ -16,6 +16,7 @@ import pytest
 
 from ingest import pipeline
 from ingest.pipeline import Parts, sync
+from ingest.reading import LocalReader
 from ingest.sandbox import Limits, Sandbox
 from rag.adapters.fake import HashEmbedder
 from rag.adapters.qdrant_edge import EdgeStore
@@ -47,7 +48,7 @@ def opened(root: Path, embedder: HashEmbedder | None = None) -> Iterator[Parts]:
         store = EdgeStore.open(home.index, embedder.fingerprint, embedder.dimension)
         catalog = Catalog.open(home.catalog)
         try:
-            yield Parts(home, catalog, store, embedder, reader)
+            yield Parts(home, catalog, store, embedder, LocalReader(reader))
         finally:
             catalog.close()
             store.close()

@@ -18,6 +18,7 @@ from ingest.ahead import ahead
 from ingest.discover import discover
 from ingest.manifest import Metadata, declared, front_matter, sidecar
 from ingest.pipeline import Parts, Stage, SyncReport, plan, sync
+from ingest.reading import LocalReader
 from ingest.source import Source
 from rag.adapters.fake import DictStore, HashEmbedder
 from rag.catalog import Catalog, DocumentState, SnapshotState
@@ -115,7 +116,7 @@ def world(tmp_path: Path) -> Iterator[World]:
     catalog = Catalog.open(home.catalog)
     embedder = CountingEmbedder()
     store = DictStore(embedder.fingerprint, embedder.dimension)
-    world = World(folder, Parts(home, catalog, store, embedder, PlainReader()), embedder, store, catalog)
+    world = World(folder, Parts(home, catalog, store, embedder, LocalReader(PlainReader())), embedder, store, catalog)
     for number in range(12):
         world.write(f"texte-{number:02}.md", f"Le congé numéro {number}.", "Dispositions communes.")
     yield world
@@ -277,10 +278,10 @@ def test_a_file_that_changes_while_it_is_read_is_not_published(world: World) -> 
                     source.path.write_text("# Article 1\n\nEntre-temps.", encoding="utf-8")
                 yield source, result
 
-    world.parts = replace(world.parts, reader=Hurried())
+    world.parts = replace(world.parts, reader=LocalReader(Hurried()))
     report = world.sync()
     assert [(row.path, row.reason) for row in report.rejected] == [("texte-03.md", "unreadable")]
-    world.parts = replace(world.parts, reader=PlainReader())
+    world.parts = replace(world.parts, reader=LocalReader(PlainReader()))
     assert world.sync().added == 1
 
 
@@ -365,7 +366,7 @@ def test_a_rollback_during_a_sync_wins(world: World) -> None:
             world.catalog.rollback("rh")
             yield from super().parse(sources)
 
-    world.parts = replace(world.parts, reader=Rolling())
+    world.parts = replace(world.parts, reader=LocalReader(Rolling()))
     with pytest.raises(Conflict) as raised:
         world.sync()
     assert raised.value.code == "published_meanwhile"

@@ -164,8 +164,12 @@ class DictStore:
             and (references is None or not set(references).isdisjoint(kept.chunk.own_references))
         )
 
-    def contents(self, corpus: str, lineage: Sequence[int]) -> list[Stored]:
-        return in_reading_order(kept.stored for kept in self._of(corpus) if _at(kept, lineage))
+    def contents(self, corpus: str, lineage: Sequence[int], documents: Collection[str] | None = None) -> list[Stored]:
+        return in_reading_order(
+            kept.stored
+            for kept in self._of(corpus)
+            if _at(kept, lineage) and (documents is None or kept.chunk.document in documents)
+        )
 
     def vectors(self, corpus: str, chunks: Collection[str]) -> dict[str, Vector]:
         wanted = set(chunks)

@@ -137,8 +137,15 @@ class ServerStore:
         where = where and narrowed(where, documents, ids, references)
         return self._read(where)
 
-    def contents(self, corpus: str, lineage: Sequence[int]) -> list[Stored]:
-        return self._read(in_lineage(corpus, lineage))
+    def contents(self, corpus: str, lineage: Sequence[int], documents: Collection[str] | None = None) -> list[Stored]:
+        where = in_lineage(corpus, lineage)
+        if where is None or documents is None:
+            return self._read(where)
+        return in_reading_order(
+            stored
+            for ids in batches(sorted(set(documents)))
+            for stored in self._read(Where(every=(where, AnyOf("document", tuple(ids)))))
+        )
 
     def vectors(self, corpus: str, chunks: Collection[str]) -> dict[str, Vector]:
         found: dict[str, Vector] = {}
