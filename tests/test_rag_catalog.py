@@ -18,18 +18,29 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from rag import catalog as catalog_module
-from rag.catalog import HEAD, Catalog, DocumentRow, DocumentState, Snapshot, SnapshotState, metadata
+from rag import database
+from rag.catalog import Catalog, DocumentRow, DocumentState, Snapshot, SnapshotState, metadata
+from rag.database import HEAD
 from rag.errors import Conflict, DiskFull, NotFound, StoreBusy, StoreError
 from rag.home import Home, Server
 from rag.types import Corpus, Document, NormRank, Rejected, RunState, Validity
+from tests.postgres_server import PostgresServer
 
 RH = Corpus("rh", "Ressources humaines", groups=frozenset({"agents"}), contact="drh@atf.example")
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
+    """A place for a catalog in each of the databases that may hold one."""
+    if request.param == "sqlite":
+        return tmp_path / "catalog.sqlite"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.database()
+
+
 @pytest.fixture
-def catalog(tmp_path: Path) -> Iterator[Catalog]:
-    opened = Catalog.open(tmp_path / "catalog.sqlite")
+def catalog(where: Path | str) -> Iterator[Catalog]:
+    opened = Catalog.open(where)
     opened.declare(RH)
     yield opened
     opened.close()
@@ -229,37 +240,32 @@ def test_feedback_is_kept(catalog: Catalog) -> None:
     )
 
 
-def test_everything_is_there_after_opening_again(tmp_path: Path) -> None:
+def test_everything_is_there_after_opening_again(where: Path | str) -> None:
     """And a second process reads while the first has it open."""
-    path = tmp_path / "catalog.sqlite"
-    first = Catalog.open(path)
+    first = Catalog.open(where)
     first.declare(RH)
     publish(first, row("a"))
-    second = Catalog.open(path)
+    second = Catalog.open(where)
     assert second.lineages() == {"rh": (1,)}
     first.close()
     second.close()
 
 
-def test_the_migrations_make_the_tables_that_the_code_names(tmp_path: Path, root: Path) -> None:
+def test_the_migrations_make_the_tables_that_the_code_names(catalog: Catalog, root: Path) -> None:
     """And the newest one is the one that the program says it knows."""
-    Catalog.open(tmp_path / "catalog.sqlite").close()
-    engine = sa.create_engine(f"sqlite:///{tmp_path / 'catalog.sqlite'}")
-    with engine.connect() as connection:
+    with catalog._database.engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
-    engine.dispose()
     assert ScriptDirectory(str(root / "rag" / "migrations")).get_current_head() == HEAD
 
 
-def test_a_newer_catalog_is_refused(tmp_path: Path) -> None:
+def test_a_newer_catalog_is_refused(where: Path | str) -> None:
     """An older program does not touch it."""
-    path = tmp_path / "catalog.sqlite"
-    Catalog.open(path).close()
-    with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    connection.close()
+    opened = Catalog.open(where)
+    with opened._database.writing() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    opened.close()
     with pytest.raises(StoreError) as raised:
-        Catalog.open(path)
+        Catalog.open(where)
     assert raised.value.code == "newer_catalog"
 
 
@@ -281,10 +287,10 @@ def test_a_full_disk_leaves_what_was_published(tmp_path: Path) -> None:
         pages = connection.execute("PRAGMA page_count").fetchone()[0]
         connection.execute(f"PRAGMA max_page_count = {pages + 2}")
 
-    sa.event.listen(opened._engine, "checkout", limit)
+    sa.event.listen(opened._database.engine, "checkout", limit)
     with pytest.raises(DiskFull):
         publish(opened, *[row(f"document {n}", "x" * 500) for n in range(200)])
-    sa.event.remove(opened._engine, "checkout", limit)
+    sa.event.remove(opened._database.engine, "checkout", limit)
     assert seen(opened) == {"a": "Congés"}
     opened.close()
 
@@ -404,6 +410,6 @@ def test_a_full_disk_keeps_no_half_file(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_no_statement_reaches_an_error(catalog: Catalog) -> None:
     """Titles and comments that people wrote stay out of messages."""
-    error = catalog_module._ours(sqlite3.OperationalError("database is locked"))
+    error = database.ours(sqlite3.OperationalError("database is locked"))
     assert "database is locked" in str(error)
-    assert catalog._engine.hide_parameters
+    assert catalog._database.engine.hide_parameters

@@ -10,9 +10,12 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
+TEXT = sa.String().with_variant(sa.String(collation="C"), "postgresql")
+"""Text in the order of its code points, whatever the language of the database."""
+
 
 def upgrade() -> None:
-    op.add_column("documents", sa.Column("legal_status", sa.String))
+    op.add_column("documents", sa.Column("legal_status", TEXT))
     op.add_column("documents", sa.Column("quality", sa.Float))
     op.create_table(
         "outlines",
@@ -22,17 +25,17 @@ def upgrade() -> None:
     op.create_table(
         "outcomes",
         sa.Column("row", sa.Integer, primary_key=True),
-        sa.Column("run", sa.String, sa.ForeignKey("runs.id"), nullable=False),
-        sa.Column("document", sa.String, nullable=False),
-        sa.Column("path", sa.String, nullable=False),
-        sa.Column("action", sa.String, nullable=False),
+        sa.Column("run", TEXT, sa.ForeignKey("runs.id"), nullable=False),
+        sa.Column("document", TEXT, nullable=False),
+        sa.Column("path", TEXT, nullable=False),
+        sa.Column("action", TEXT, nullable=False),
         sa.Column("warnings", sa.JSON, nullable=False),
     )
     op.create_index("ix_outcomes_run", "outcomes", ["run"])
     op.create_table(
         "retrievals",
-        sa.Column("corpus", sa.String, primary_key=True),
-        sa.Column("document", sa.String, primary_key=True),
+        sa.Column("corpus", TEXT, primary_key=True),
+        sa.Column("document", TEXT, primary_key=True),
         sa.Column("times", sa.Integer, nullable=False),
-        sa.Column("latest", sa.String, nullable=False),
+        sa.Column("latest", TEXT, nullable=False),
     )
