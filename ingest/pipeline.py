@@ -11,7 +11,7 @@ import datetime as dt
 import functools
 import hashlib
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -273,6 +273,10 @@ class _Outcome:
     read: list[_Version] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     stale: set[str] = field(default_factory=set)
+    refused: set[str] = field(default_factory=set)
+    """Ids of documents that were ordered and not taken in."""
+    embedded: int = 0
+    """Vectors that whoever read the documents has computed."""
 
 
 class _Sync:
@@ -330,6 +334,8 @@ class _Sync:
         self._check()
         self._progress(Stage.PUBLISH, 0, 1)
         report = self._publish(todo, published, outcome)
+        if self._draft is not None and report.snapshot != self._draft.number:
+            abandoned = [*abandoned, self._draft.number]
         # 5. Nobody needs what runs that ended early have left, nor what is past its retention.
         self._tidy(abandoned, grown=self._draft is not None)
         self._progress(Stage.PUBLISH, 1, 1)
@@ -384,6 +390,8 @@ class _Sync:
 
     def _take_in(self, todo: Plan, corpus: Corpus, outcome: _Outcome) -> None:
         """Stage everything that the plan asks for; returns when all of it is durable."""
+        if self._parts.reader.stages:
+            self._begun()  # here, because each order names the draft
         windows = _windows(self._read(todo, corpus, outcome), self._leaving(todo))
         staged = 0
         writing: Future[None] | None = None
@@ -402,7 +410,16 @@ class _Sync:
                 staged += len(window.new)
             if writing is not None:
                 writing.result()
+        if self._parts.reader.stages and outcome.refused:
+            self._retract(outcome.refused)
         self._progress(Stage.STAGE, staged, self._total)
+
+    def _retract(self, documents: Collection[str]) -> None:
+        """Hide what workers may have staged of documents that are not taken in after all."""
+        number = self._begun()
+        gone = [stored.point for stored in self._store.contents(self._name, (number,), documents)]
+        if gone:
+            self._store.stage(self._name, number, (), gone)
 
     def _begun(self) -> int:
         """The number of this sync's draft, taken when it is first needed.
@@ -437,10 +454,12 @@ class _Sync:
                     read = self._compared(step, result)
                 except DocumentError as error:
                     outcome.rejected.append(rejection(step.path, error))
+                    outcome.refused.add(step.id)
                     if step.before is not None:
                         outcome.stale.add(step.id)
                 else:
                     outcome.read.append(read.version)
+                    outcome.embedded += result.embedded
                     self._total += len(read.new)
                     yield read
                 self._progress(Stage.PARSE, done, len(steps))
@@ -460,6 +479,7 @@ class _Sync:
             corpus=corpus,
             published={chunk: known.content for chunk, known in self._published.get(step.id, {}).items()},
             embedded={chunk: next(iter(of)) for chunk, of in texts.items() if len(of) == 1},
+            snapshot=self._begun() if self._parts.reader.stages else None,
         )
 
     def _compared(self, step: Step, reading: Reading) -> _Read:
@@ -470,7 +490,7 @@ class _Sync:
         """
         assert step.found is not None
         document, chunks = reading.document, reading.chunks
-        if self._parts.home.keep(step.found.source.path) != step.found.sha256:
+        if self._parts.home.keep(step.found.source) != step.found.sha256:
             raise DocumentError(
                 RejectReason.UNREADABLE, "it changed while it was read; sync again", "modifié pendant la lecture"
             )
@@ -539,7 +559,7 @@ class _Sync:
             unchanged=len(todo.of(Action.UNCHANGED)) + len(again),
             rejected=tuple(sorted(outcome.rejected, key=lambda row: row.path)),
             chunks=chunks,
-            embedded=self._embedded,
+            embedded=self._embedded + outcome.embedded,
             seconds=0.0,
         )
 

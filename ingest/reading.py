@@ -44,7 +44,8 @@ class Order:
 class Reading:
     """What was read in a document. ``vectors`` are of those chunks that whoever read it has embedded already.
 
-    ``staged`` are the ids of the chunks that whoever read it has staged already, durably.
+    ``staged`` are the ids of the chunks that whoever read it has staged already, durably; ``embedded`` counts the
+    vectors that had to be computed for it.
     """
 
     document: Document
@@ -52,13 +53,18 @@ class Reading:
     warnings: tuple[str, ...] = ()
     vectors: Mapping[str, Vector] = field(default_factory=dict)
     staged: frozenset[str] = frozenset()
+    embedded: int = 0
 
 
 class Reader(Protocol):
     """Reads documents somewhere safe.
 
     Gives each order, in whatever sequence, with what was read or why not; never raises for one document.
+    ``stages`` says that it also stages new chunks itself, into the draft that each order names.
     """
+
+    @property
+    def stages(self) -> bool: ...
 
     def read(self, orders: Iterable[Order]) -> Iterator[tuple[Order, Reading | DocumentError]]: ...
 
@@ -71,6 +77,8 @@ class Parsing(Protocol):
 
 class LocalReader:
     """The :class:`Reader` of one machine: parsed in its worker processes, split here."""
+
+    stages = False
 
     def __init__(self, parsing: Parsing) -> None:
         self._parsing = parsing
