@@ -142,10 +142,10 @@ def _nothing_published(settings: Settings) -> Iterator[None]:
 @contextmanager
 def _catalog(settings: Settings) -> Iterator[Catalog | None]:
     """The catalog, which needs no lock; ``None`` where nothing was ever taken in."""
-    if not Home(settings.root).catalog.exists():
+    if not settings.database_url and not Home(settings.root).catalog.exists():
         yield None
         return
-    with closing(Catalog.open(Home.open(settings.root).catalog)) as catalog:
+    with closing(Catalog.open(settings.database_url or Home.open(settings.root).catalog)) as catalog:
         yield catalog
 
 

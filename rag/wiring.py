@@ -151,7 +151,7 @@ def open_vauban(settings: Settings, *, generate: bool = True) -> Vauban:
         home = Home.open(settings.root)
         embedder = open_embedder(settings)
         reranker = open_reranker(settings)
-        catalog = Catalog.open(home.catalog)
+        catalog = Catalog.open(settings.database_url or home.catalog)
         undo.callback(catalog.close)
         if not settings.qdrant_url:
             _check_index(home, catalog)
