@@ -17,6 +17,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
+from cronsim import CronSim, CronSimError
+
 from rag.errors import BadRequest, DocumentError, RejectReason
 from rag.types import PUBLIC, Corpus, NormRank, Validity
 
@@ -32,7 +34,7 @@ OPEN_END: Final = 2999
 _CORPUS_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}\Z")
 _LANGUAGE: Final = re.compile(r"[a-z]{2,3}\Z")
 _CORPUS_KEYS: Final = frozenset(
-    {"name", "title", "language", "groups", "clearance", "contact", "norm_rank", "retention", "glossary"}
+    {"name", "title", "language", "groups", "clearance", "contact", "norm_rank", "retention", "glossary", "schedule"}
 )
 _DOCUMENT_KEYS: Final = frozenset(
     {"id", "title", "language", "norm_rank", "valid_from", "valid_to", "groups", "clearance"}
@@ -114,6 +116,26 @@ def declared(folder: Path, name: str) -> Corpus | None:
         raise BadRequest(f"{path}: {error.en}", f"{path} : {error.fr}", code="bad_corpus_toml") from error
 
 
+def watched(folder: Path) -> tuple[str, str | None]:
+    """The name of the corpus that ``folder`` declares, and the cron expression of its schedule, if it has one.
+
+    Raises:
+        BadRequest: it declares none, or wrongly.
+    """
+    path = folder / CORPUS_FILE
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        name = _text(values, "name") or ""
+        _corpus(values, checked_name(name))
+        return name, _schedule(values)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadRequest(
+            f"{path} cannot be read: {error}", f"{path} est illisible : {error}", code="bad_corpus_toml"
+        ) from error
+    except _Wrong as error:
+        raise BadRequest(f"{path}: {error.en}", f"{path} : {error.fr}", code="bad_corpus_toml") from error
+
+
 def new_declaration(name: str) -> tuple[Corpus, str]:
     """A corpus nobody may read yet, and the ``corpus.toml`` that declares it."""
     text = (
@@ -187,6 +209,7 @@ def _corpus(values: Mapping[str, Any], name: str) -> Corpus:
             f"il déclare le corpus « {written} », pas « {name} »",
         )
     retention = _whole(values, "retention")
+    _schedule(values)
     glossary = values.get("glossary")
     if glossary is not None and not isinstance(glossary, str | dict):
         raise _Wrong(
@@ -278,6 +301,20 @@ def _date(values: Mapping[str, Any], name: str) -> dt.date | None:
         return None
     if not isinstance(value, dt.date) or isinstance(value, dt.datetime):
         raise _Wrong(f"`{name}` must be a date such as 2025-01-01", f"« {name} » doit être une date comme 2025-01-01")
+    return value
+
+
+def _schedule(values: Mapping[str, Any]) -> str | None:
+    value = _text(values, "schedule")
+    if value is None:
+        return None
+    try:
+        CronSim(value, dt.datetime(2025, 1, 1, tzinfo=dt.UTC))
+    except CronSimError as error:
+        raise _Wrong(
+            f"`schedule` must be five cron fields such as `30 2 * * *`, not `{value}`",
+            f"« schedule » doit être une expression cron de cinq champs comme « 30 2 * * * », pas « {value} »",
+        ) from error
     return value
 
 
