@@ -14,6 +14,7 @@ from typing import Protocol
 from rag.types import (
     Candidates,
     Hit,
+    Marked,
     Matrix,
     Message,
     Point,
@@ -100,6 +101,23 @@ class VectorStore(Protocol):
 
     def vectors(self, corpus: str, chunks: Collection[str]) -> dict[str, Vector]:
         """Vectors already computed for chunk ids of ``corpus``, staged or abandoned ones included."""
+        ...
+
+    def points(self, corpus: str, documents: Collection[str] | None = None) -> Iterator[tuple[Stored, Vector]]:
+        """Every point stored of ``corpus`` with its vector, removed and staged ones too, in no promised order.
+
+        Read a page at a time while the iterator is, so that memory stays flat; ``documents`` as in :meth:`contents`.
+        """
+        ...
+
+    def restore(self, corpus: str, points: Sequence[Marked]) -> None:
+        """Put points with the marks ``added`` and ``removed`` that they had in another store of the same corpus.
+
+        What stands under the same ids is replaced. Returns when all of it survives a kill of this process.
+
+        Raises:
+            DiskFull: some may be there, and some not.
+        """
         ...
 
     def restrict(self, corpus: str, document: str, groups: Collection[str], clearance: int) -> None:

@@ -313,6 +313,15 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Marked:
+    """A point with its marks: the snapshot that added it, and those that removed it."""
+
+    point: Point
+    added: int
+    removed: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Query:
     """One question in the three forms that are searched; a form that is ``None`` or empty is not searched."""
 

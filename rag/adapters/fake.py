@@ -28,6 +28,7 @@ from rag.types import (
     Candidates,
     Chunk,
     Hit,
+    Marked,
     Matrix,
     Message,
     Point,
@@ -174,6 +175,21 @@ class DictStore:
     def vectors(self, corpus: str, chunks: Collection[str]) -> dict[str, Vector]:
         wanted = set(chunks)
         return {kept.chunk.id: kept.dense for kept in self._of(corpus) if kept.chunk.id in wanted}
+
+    def points(self, corpus: str, documents: Collection[str] | None = None) -> Iterator[tuple[Stored, Vector]]:
+        for kept in self._of(corpus):
+            if documents is None or kept.chunk.document in documents:
+                yield kept.stored, kept.dense
+
+    def restore(self, corpus: str, points: Sequence[Marked]) -> None:
+        must_be_of(corpus, [marked.point for marked in points])
+        with self._lock:
+            for marked in points:
+                point = marked.point
+                identity = point_id(point.chunk.id, marked.added)
+                stored = Stored(identity, point.chunk, marked.added, marked.removed)
+                terms = dict(zip(point.sparse.indices, point.sparse.values, strict=True))
+                self._kept[identity] = _Kept(stored, _unit(point.dense), terms)
 
     def restrict(self, corpus: str, document: str, groups: Collection[str], clearance: int) -> None:
         with self._lock:

@@ -39,6 +39,7 @@ from rag.adapters.qdrant_payload import (
     mismatch,
     must_be_of,
     narrowed,
+    of_documents,
     payload_of,
     point_id,
     stored_of,
@@ -47,7 +48,7 @@ from rag.adapters.qdrant_payload import (
 from rag.adapters.ranking import gathered, ranked
 from rag.errors import DiskFull, StoreBusy, StoreError
 from rag.home import Home, Ownership, translated, write_atomically
-from rag.types import Candidates, Chunk, Point, Query, Scope, Stored, Vector
+from rag.types import Candidates, Chunk, Marked, Point, Query, Scope, Stored, Vector
 
 FORMAT = 1
 """Of the folder; a store with a higher number was written by a newer program."""
@@ -77,7 +78,7 @@ _Result = TypeVar("_Result")
 class EdgeStore:
     """The :class:`~rag.seams.VectorStore` of one machine. Made by :meth:`open`; safe from many threads."""
 
-    def __init__(self, shard: edge.EdgeShard, folder: Path, ownership: Ownership) -> None:
+    def __init__(self, shard: edge.EdgeShard, folder: Path, ownership: Ownership | None) -> None:
         self._shard = shard
         self._folder = folder
         self._ownership = ownership
@@ -85,8 +86,10 @@ class EdgeStore:
         self._known: dict[str, Chunk] = {}
 
     @classmethod
-    def open(cls, folder: Path, fingerprint: str, dimension: int) -> EdgeStore:
+    def open(cls, folder: Path, fingerprint: str, dimension: int, *, owned: bool = False) -> EdgeStore:
         """Open the store in ``folder``, creating it when there is none; ``store.lock`` lies beside the folder.
+
+        ``owned`` says that the caller holds that lock already, and goes on holding it.
 
         Raises:
             StoreBusy: another process (``pid``) or this one has it open; the engine was not touched.
@@ -97,8 +100,7 @@ class EdgeStore:
         with ExitStack() as undo:
             with translated(folder):
                 folder.mkdir(parents=True, exist_ok=True)
-            # Whoever wires the service owns the home already; this lock guards the engine's folder from everyone else.
-            ownership = undo.enter_context(Home(folder.parent.absolute()).own())
+            ownership = None if owned else undo.enter_context(Home(folder.parent.absolute()).own())
             with translated(folder):
                 _claim(folder, fingerprint, dimension)
                 shard = _load(folder, dimension)
@@ -161,6 +163,11 @@ class EdgeStore:
                 found[payload["chunk"]] = np.asarray(vectors[DENSE], dtype=np.float32)
         return found
 
+    def points(self, corpus: str, documents: Collection[str] | None = None) -> Iterator[tuple[Stored, Vector]]:
+        for where in of_documents(corpus, documents):
+            for point, payload, vectors in self._scroll(where, True, [DENSE]):
+                yield stored_of(point, payload), np.asarray(vectors[DENSE], dtype=np.float32)
+
     # --- writing ---------------------------------------------------------------------------------------
 
     def stage(self, corpus: str, snapshot: int, points: Sequence[Point], removals: Collection[str]) -> None:
@@ -179,6 +186,17 @@ class EdgeStore:
                     if payload["corpus"] == corpus
                 }
                 self._mark({point: (*removed, snapshot) for point, removed in marks.items() if snapshot not in removed})
+            self._settle()
+
+    def restore(self, corpus: str, points: Sequence[Marked]) -> None:
+        must_be_of(corpus, [marked.point for marked in points])
+        with self._writing:
+            for number, batch in enumerate(batches(points), start=1):
+                self._leave_room(STAGING_RESERVE + sum(_weight(marked.point) for marked in batch))
+                kept = [_point(marked.point, marked.added, marked.removed) for marked in batch]
+                self._update(edge.UpdateOperation.upsert_points([*kept]))
+                if number * BATCH % SEGMENT == 0:
+                    self._settle()
             self._settle()
 
     def restrict(self, corpus: str, document: str, groups: Collection[str], clearance: int) -> None:
@@ -222,7 +240,8 @@ class EdgeStore:
                 _engine(self._shard.flush)
                 _engine(self._shard.close)
             finally:
-                self._ownership.release()
+                if self._ownership is not None:
+                    self._ownership.release()
 
     # --- the engine ------------------------------------------------------------------------------------
 
@@ -287,6 +306,16 @@ class EdgeStore:
                 return
 
 
+def filled_by(folder: Path) -> tuple[str, int] | None:
+    """Fingerprint and dimension of the embedder whose vectors ``folder`` holds; ``None`` where there is no store.
+
+    Raises:
+        StoreError: its marker is damaged, or a newer program wrote it.
+    """
+    marker = folder / "store.json"
+    return _said(marker) if marker.exists() else None
+
+
 # --- opening -------------------------------------------------------------------------------------------
 
 
@@ -299,18 +328,23 @@ def _claim(folder: Path, fingerprint: str, dimension: int) -> None:
         claim = {"format": FORMAT, "fingerprint": fingerprint, "dimension": dimension}
         write_atomically(marker, json.dumps(claim, indent=1).encode())
         return
+    other, size = _said(marker)
+    if (other, size) != (fingerprint, dimension):
+        raise mismatch(other, size, fingerprint, dimension, rebuilt=True)
+
+
+def _said(marker: Path) -> tuple[str, int]:
     try:
         said = json.loads(marker.read_text(encoding="utf-8"))
-        written, filled_by, size = int(said["format"]), str(said["fingerprint"]), int(said["dimension"])
+        written, fingerprint, size = int(said["format"]), str(said["fingerprint"]), int(said["dimension"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{marker} cannot be read: {error}", f"{marker} est illisible : {error}") from error
     if written > FORMAT:
         raise StoreError(
-            f"the store in {folder} was written by a newer program (format {written}, this one knows {FORMAT})",
-            f"l'index {folder} a été écrit par une version plus récente (format {written}, connu : {FORMAT})",
+            f"the store in {marker.parent} was written by a newer program (format {written}, this one knows {FORMAT})",
+            f"l'index {marker.parent} a été écrit par une version plus récente (format {written}, connu : {FORMAT})",
         )
-    if (filled_by, size) != (fingerprint, dimension):
-        raise mismatch(filled_by, size, fingerprint, dimension)
+    return fingerprint, size
 
 
 def _load(folder: Path, dimension: int) -> edge.EdgeShard:
@@ -388,11 +422,11 @@ def _pairs(name: str, points: Iterable[Any]) -> list[tuple[float, str]]:
     return [(point.score, str(point.id)) for point in points if name == "dense" or point.score > 0]
 
 
-def _point(point: Point, snapshot: int) -> edge.Point:
+def _point(point: Point, snapshot: int, removed: Sequence[int] = ()) -> edge.Point:
     vectors: dict[str, Any] = {DENSE: point.dense.tolist()}
     if point.sparse.indices:
         vectors[SPARSE] = edge.SparseVector(list(point.sparse.indices), list(point.sparse.values))
-    return edge.Point(point_id(point.chunk.id, snapshot), vectors, payload_of(point.chunk, snapshot))
+    return edge.Point(point_id(point.chunk.id, snapshot), vectors, payload_of(point.chunk, snapshot, removed))
 
 
 # --- room and errors -----------------------------------------------------------------------------------

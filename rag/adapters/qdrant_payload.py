@@ -78,21 +78,26 @@ def must_be_of(corpus: str, points: Iterable[Point]) -> None:
             raise ValueError(f"a chunk of corpus {point.chunk.corpus} cannot be staged into {corpus}")
 
 
-def mismatch(filled_by: str, size: int, fingerprint: str, dimension: int) -> FingerprintMismatch:
-    """The error that names both embedders and says what to do."""
+def mismatch(
+    filled_by: str, size: int, fingerprint: str, dimension: int, *, rebuilt: bool = False
+) -> FingerprintMismatch:
+    """The error that names both embedders and says what to do; ``rebuilt`` where another index can be made here."""
+    en, fr = "sync the folders into another home", "relancez les synchronisations dans un autre dossier VAUBAN_HOME"
+    if rebuilt:
+        en, fr = "run `vauban ingest rebuild` to embed everything with it", "lancez « vauban ingest rebuild »"
     return FingerprintMismatch(
         f"the store was filled by embedder {filled_by} ({size} dimensions), the settings ask for {fingerprint} "
-        f"({dimension}); set the former one again, or sync the folders into another home",
+        f"({dimension}); set the former one again, or {en}",
         f"l'index a été rempli par le modèle {filled_by} ({size} dimensions), le réglage demande {fingerprint} "
-        f"({dimension}) ; reprenez le premier ou relancez les synchronisations dans un autre dossier VAUBAN_HOME",
+        f"({dimension}) ; reprenez le premier ou {fr}",
     )
 
 
 # --- chunk and payload ---------------------------------------------------------------------------------
 
 
-def payload_of(chunk: Chunk, added: int) -> Payload:
-    """What is stored of ``chunk`` when snapshot ``added`` stages it."""
+def payload_of(chunk: Chunk, added: int, removed: Sequence[int] = ()) -> Payload:
+    """What is stored of ``chunk`` when snapshot ``added`` stages it, or of one with marks already."""
     start, end = chunk.validity.start, chunk.validity.end
     return {
         "chunk": chunk.id,
@@ -118,7 +123,7 @@ def payload_of(chunk: Chunk, added: int) -> Payload:
         "legal_status": None if chunk.legal_status is None else chunk.legal_status.value,
         "quality": chunk.quality,
         "added": added,
-        "removed": [],
+        "removed": list(removed),
     }
 
 
@@ -162,6 +167,16 @@ def stored_of(point: str, payload: Mapping[str, Any]) -> Stored:
 def in_reading_order(stored: Iterable[Stored]) -> list[Stored]:
     """By corpus, document and ordinal; ids decide between equals, so that the order never varies."""
     return sorted(stored, key=lambda s: (s.chunk.corpus, s.chunk.document, s.chunk.ordinal, s.chunk.id, s.point))
+
+
+def of_documents(corpus: str, documents: Collection[str] | None) -> Iterator[Where]:
+    """All points of ``corpus``, or those of the ``documents``, in conditions of a bearable size."""
+    of_corpus = AnyOf("corpus", (corpus,))
+    if documents is None:
+        yield Where(every=(of_corpus,))
+        return
+    for ids in batches(sorted(set(documents))):
+        yield Where(every=(of_corpus, AnyOf("document", tuple(ids))))
 
 
 # --- conditions ----------------------------------------------------------------------------------------

@@ -35,6 +35,7 @@ from rag.adapters.qdrant_payload import (
     mismatch,
     must_be_of,
     narrowed,
+    of_documents,
     payload_of,
     point_id,
     stored_of,
@@ -42,7 +43,7 @@ from rag.adapters.qdrant_payload import (
 )
 from rag.adapters.ranking import gathered, ranked
 from rag.errors import DiskFull, StoreError
-from rag.types import Candidates, Point, Query, Scope, Stored, Vector
+from rag.types import Candidates, Marked, Point, Query, Scope, Stored, Vector
 
 COLLECTION = "vauban"
 
@@ -155,6 +156,11 @@ class ServerStore:
                 found[payload["chunk"]] = np.asarray(vectors[DENSE], dtype=np.float32)
         return found
 
+    def points(self, corpus: str, documents: Collection[str] | None = None) -> Iterator[tuple[Stored, Vector]]:
+        for where in of_documents(corpus, documents):
+            for point, payload, vectors in self._scroll(where, True, [DENSE]):
+                yield stored_of(point, payload), np.asarray(vectors[DENSE], dtype=np.float32)
+
     # --- writing ---------------------------------------------------------------------------------------
 
     def stage(self, corpus: str, snapshot: int, points: Sequence[Point], removals: Collection[str]) -> None:
@@ -172,6 +178,13 @@ class ServerStore:
                         if payload["corpus"] == corpus and snapshot not in payload["removed"]
                     }
                 )
+
+    def restore(self, corpus: str, points: Sequence[Marked]) -> None:
+        must_be_of(corpus, [marked.point for marked in points])
+        with self._writing:
+            for batch in batches(points):
+                kept = [_point(marked.point, marked.added, marked.removed) for marked in batch]
+                _server(self._client.upsert, COLLECTION, kept, wait=True)
 
     def restrict(self, corpus: str, document: str, groups: Collection[str], clearance: int) -> None:
         where = Where(every=(AnyOf("corpus", (corpus,)), AnyOf("document", (document,))))
@@ -325,12 +338,12 @@ def _pairs(name: str, points: Iterable[models.ScoredPoint]) -> list[tuple[float,
     return [(point.score, str(point.id)) for point in points if name == "dense" or point.score > 0]
 
 
-def _point(point: Point, snapshot: int) -> models.PointStruct:
+def _point(point: Point, snapshot: int, removed: Sequence[int] = ()) -> models.PointStruct:
     vectors: dict[str, Any] = {DENSE: point.dense.tolist()}
     if point.sparse.indices:
         vectors[SPARSE] = models.SparseVector(indices=list(point.sparse.indices), values=list(point.sparse.values))
     return models.PointStruct(
-        id=point_id(point.chunk.id, snapshot), vector=vectors, payload=payload_of(point.chunk, snapshot)
+        id=point_id(point.chunk.id, snapshot), vector=vectors, payload=payload_of(point.chunk, snapshot, removed)
     )
 
 

@@ -20,7 +20,7 @@ from rag.adapters.fake import DictStore
 from rag.adapters.qdrant_edge import EdgeStore
 from rag.adapters.qdrant_server import ServerStore
 from rag.seams import VectorStore
-from rag.types import Candidates, Chunk, NormRank, Point, Query, Scope, SparseVector, Validity, Vector
+from rag.types import Candidates, Chunk, Marked, NormRank, Point, Query, Scope, SparseVector, Validity, Vector
 
 # The client's local mode, which stands in for a server, says that it needs no index and is always exact.
 pytestmark = pytest.mark.filterwarnings(
@@ -448,6 +448,53 @@ def test_sweeping_deletes_what_no_kept_lineage_sees(store: VectorStore) -> None:
     assert store.contents("rh", (2, 1)) == kept
     assert store.sweep("rh", []) == 2
     assert len(store.contents("finances", (1,))) == 1
+
+
+# --- moving to another store ---------------------------------------------------------------------------
+
+
+def test_every_point_of_a_corpus_is_read_with_its_vector(store: VectorStore) -> None:
+    """Removed and staged ones too; other corpora and, where some are named, other documents are left out."""
+    store.stage("rh", 1, [point("1", towards(1)), point("2", towards(2), document="autre")], ())
+    store.stage("rh", 2, [point("1", towards(3))], [stored.point for stored in store.contents("rh", (1,))])
+    store.stage("finances", 1, [point("4", corpus="finances")], ())
+    found = {(s.chunk.id, s.added): (s.removed, int(np.argmax(vector))) for s, vector in store.points("rh")}
+    assert found == {
+        (chunk("1").id, 1): ((2,), 1),
+        (chunk("2").id, 1): ((2,), 2),
+        (chunk("1").id, 2): ((), 3),
+    }
+    assert {stored.chunk.id for stored, _ in store.points("rh", ["autre", "inconnu"])} == named("2")
+    assert list(store.points("rh", [])) == []
+
+
+def test_a_restored_corpus_reads_and_ranks_as_the_first_one(folder: Path) -> None:
+    """Marks, audiences and vectors pass from any store to any other, and doing it twice is doing it once."""
+    stores = {kind: opened(kind, folder) for kind in STORES}
+    first, points = stores["dict"], a_few_thousand(np.random.default_rng(13), 600)
+    sparse = {p.chunk.id: p.sparse for p in points}
+    own = [p for p in points if p.chunk.corpus == "rh"]
+    first.stage("rh", 1, own[:150], ())
+    first.stage("rh", 3, own[150:], [s.point for s in first.contents("rh", (1,)) if s.chunk.ordinal % 7 == 0])
+    first.restrict("rh", "document 1", ["direction"], 1)
+    kept = [
+        Marked(Point(stored.chunk, vector, sparse[stored.chunk.id]), stored.added, stored.removed)
+        for stored, vector in first.points("rh")
+    ]
+    query = Query(towards(3), terms(1, 2, 3), ("art:3",))
+    for kind in STORES[1:]:
+        for _ in range(2):
+            stores[kind].restore("rh", kept)
+        for lineage in ((1,), (3, 1)):
+            assert stores[kind].contents("rh", lineage) == first.contents("rh", lineage)
+            scope = Scope(frozenset({"agents"}), 1, {"rh": lineage}, dt.date(2012, 6, 1))
+            found, expected = stores[kind].search(query, scope, 30), first.search(query, scope, 30)
+            for part in (lambda c: c.dense, lambda c: c.sparse):
+                assert_same(part, found, expected)
+        with pytest.raises(ValueError, match="rh"):
+            stores[kind].restore("finances", kept[:1])
+    for store in stores.values():
+        store.close()
 
 
 # --- many threads, and agreement -----------------------------------------------------------------------
