@@ -60,6 +60,7 @@ class Remote:
             "dry_run": options.dry_run,
             "init": options.init,
             "confirm_removals": options.confirm_removals,
+            "automatic": options.automatic,
         }
         run = self._run("POST", f"/v1/corpora/{name}/sync", body)
         try:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
-from fastapi import APIRouter, Body, Depends, Response
+from fastapi import APIRouter, Body, Depends, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
 
 from rag import schemas
 from rag.api_service import Served, Service, owner
 from rag.errors import BadRequest
 from rag.problems import Refusal
 from rag.seams import Inbox
+from rag.streaming import BEAT, HEARTBEAT, EventStream, event
 from rag.types import SyncOptions
+
+LOOK: Final = 0.25
+"""Seconds between two looks at a run that is followed."""
+MOST_RUNS: Final = 100
 
 router = APIRouter(tags=["ingestion"], dependencies=[Depends(owner)])
 
@@ -33,15 +41,37 @@ def sync(corpus: str, body: schemas.SyncRequest, service: Served, response: Resp
             "le dossier doit être un chemin absolu, du côté du serveur",
             code="relative_path",
         )
-    options = SyncOptions(dry_run=body.dry_run, init=body.init, confirm_removals=body.confirm_removals)
+    options = SyncOptions(
+        dry_run=body.dry_run, init=body.init, confirm_removals=body.confirm_removals, automatic=body.automatic
+    )
     run = inbox.submit(corpus, folder, options)
     response.headers["Location"] = f"/v1/runs/{run}"
     return schemas.run(inbox.status(run))
 
 
-@router.get("/v1/runs/{run}", response_model=schemas.Run, summary="How an ingestion stands")
-def read_run(run: str, service: Served) -> schemas.Run:
-    return schemas.run(_inbox(service).status(run))
+@router.get("/v1/runs", response_model=schemas.Runs, summary="The latest ingestions")
+def read_runs(
+    service: Served, corpus: str | None = None, limit: Annotated[int, Query(ge=1, le=MOST_RUNS)] = 20
+) -> schemas.Runs:
+    """Newest first, of one corpus or of all."""
+    inbox = _inbox(service)
+    found = service.vauban.catalog.runs(corpus, limit)
+    return schemas.Runs(data=[schemas.run(inbox.status(one.id)) for one in found])
+
+
+@router.get(
+    "/v1/runs/{run}",
+    response_model=schemas.Run,
+    summary="How an ingestion stands",
+    responses={200: {"content": {EventStream.media_type: {"schema": {"type": "string"}}}}},
+)
+async def read_run(run: str, service: Served, request: Request) -> schemas.Run | EventStream:
+    """With `Accept: text/event-stream`, each change as it happens, until the run has ended."""
+    inbox = _inbox(service)
+    status = await run_in_threadpool(inbox.status, run)
+    if EventStream.media_type in request.headers.get("accept", ""):
+        return EventStream(_followed(inbox, run))
+    return schemas.run(status)
 
 
 @router.delete("/v1/runs/{run}", status_code=204, summary="Cancel an ingestion; what was published stays")
@@ -60,6 +90,24 @@ def rollback(
     """At once, and nothing is rewritten. Automatic syncs of the corpus are on hold until the next manual one."""
     to = body.to if body else None
     return schemas.RollbackResponse(corpus=corpus, snapshot=service.vauban.catalog.rollback(corpus, to))
+
+
+async def _followed(inbox: Inbox, run: str) -> AsyncGenerator[bytes, None]:
+    """The run each time that it stands otherwise, to its end; a heartbeat where nothing happens for long."""
+    said, silent = "", 0.0
+    while True:
+        status = await run_in_threadpool(inbox.status, run)
+        now = schemas.run(status).model_dump_json()
+        if now != said:
+            yield event(now)
+            said, silent = now, 0.0
+        elif silent >= HEARTBEAT:
+            yield BEAT
+            silent = 0.0
+        if status.final:
+            return
+        await asyncio.sleep(LOOK)
+        silent += LOOK
 
 
 def _inbox(service: Service) -> Inbox:

@@ -637,6 +637,7 @@ class SyncRequest(Received):
     dry_run: bool = False
     confirm_removals: bool = False
     init: bool = False
+    automatic: bool = Field(False, description="Nobody asked for it: it waits where a corpus was rolled back.")
 
 
 class RollbackRequest(Received):
@@ -676,6 +677,12 @@ class Run(Sent):
     total: int
     error: str | None
     detail: str
+
+
+class Runs(Sent):
+    """The latest ingestions, newest first."""
+
+    data: list[Run]
 
 
 # --- errors and probes ---------------------------------------------------------------------------------

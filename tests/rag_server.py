@@ -18,6 +18,7 @@ import uvicorn
 from fastapi import FastAPI
 from reportlab.pdfgen.canvas import Canvas
 
+from ingest.source import Source
 from rag import lexical
 from rag.adapters.fake import DictStore, HashEmbedder
 from rag.catalog import Catalog, DocumentRow
@@ -153,6 +154,8 @@ class ListInbox:
 
     runs: dict[str, tuple[str, Path, SyncOptions]] = field(default_factory=dict)
     cancelled: list[str] = field(default_factory=list)
+    stages: list[tuple[str, int]] | None = None
+    """What the next looks at a run find; once all are told, it is done."""
 
     def submit(self, corpus: str, folder: Path, options: SyncOptions) -> str:
         run = uuid.uuid4().hex
@@ -162,7 +165,13 @@ class ListInbox:
     def status(self, run: str) -> RunStatus:
         if run not in self.runs:
             raise NotFound("no such run", "exécution inconnue", code="unknown_run")
-        return RunStatus(run, self.runs[run][0], RunState.QUEUED)
+        corpus = self.runs[run][0]
+        if self.stages is None:
+            return RunStatus(run, corpus, RunState.QUEUED)
+        if not self.stages:
+            return RunStatus(run, corpus, RunState.DONE)
+        stage, done = self.stages.pop(0)
+        return RunStatus(run, corpus, RunState.RUNNING, stage=stage, done=done)
 
     def cancel(self, run: str) -> None:
         self.status(run)
@@ -220,7 +229,7 @@ def parts(
     catalog.declare(Corpus("finances", "Finances", groups=frozenset({"agents"}), contact="daf@exemple.test"))
     catalog.declare(Corpus("secret", "Secret", groups=frozenset({"direction"})))
     (folder / "conges.pdf").write_bytes(pdf())
-    sha256 = home.keep(folder / "conges.pdf")
+    sha256 = home.keep(Source(folder / "conges.pdf"))
     assert sha256 == hashlib.sha256(pdf()).hexdigest()
     leave = document(
         "rh",

@@ -20,7 +20,7 @@ from rag import api_documents, api_guard, pages, problems, schemas
 from rag.adapters.fake import OverlapReranker
 from rag.api import create_app
 from rag.errors import ModelError, NotFound, OperatorError, StoreError, VaubanError
-from rag.types import Corpus
+from rag.types import Corpus, SyncOptions
 from tests.rag_server import LEAVE, MEALS, QUESTION, TOKEN, ListInbox, Parts, Writer, chunk, document, parts
 
 OWNER = {"Authorization": f"Bearer {TOKEN}"}
@@ -631,11 +631,35 @@ def test_a_sync_is_a_run_to_follow(client: TestClient, inbox: ListInbox, tmp_pat
     refused(client.get("/v1/runs/none", headers=OWNER), 404, "unknown_run")
 
 
+def test_a_run_can_be_followed_as_it_goes(client: TestClient, inbox: ListInbox, tmp_path: Path) -> None:
+    """Each change is one server-sent event; the stream ends with the run."""
+    run = client.post("/v1/corpora/rh/sync", json={"path": str(tmp_path)}, headers=OWNER).json()["id"]
+    inbox.stages = [("parse", 1), ("parse", 1), ("parse", 1), ("parse", 7), ("embed", 7)]
+    with client.stream("GET", f"/v1/runs/{run}", headers=OWNER | {"Accept": "text/event-stream"}) as response:
+        assert response.headers["content-type"].startswith("text/event-stream")
+        lines = [line.removeprefix("data: ") for line in response.iter_lines() if line.startswith("data: ")]
+    told = [(said["state"], said["stage"], said["done"]) for said in map(json.loads, lines)]
+    assert told == [("running", "parse", 1), ("running", "parse", 7), ("running", "embed", 7), ("done", "", 0)]
+    refused(client.get("/v1/runs/none", headers=OWNER | {"Accept": "text/event-stream"}), 404, "unknown_run")
+
+
+def test_the_latest_runs_are_listed(client: TestClient, vauban: Parts, inbox: ListInbox) -> None:
+    """Of one corpus or of all, newest first."""
+    runs = [vauban.catalog.add_run(corpus) for corpus in ("rh", "finances", "rh")]
+    inbox.runs = {run: (corpus, Path("/x"), SyncOptions()) for run, corpus in zip(runs, ("rh", "f", "rh"), strict=True)}
+    ids = [run["id"] for run in client.get("/v1/runs", headers=OWNER).json()["data"]]
+    assert set(ids) == set(runs)
+    of_rh = client.get("/v1/runs", params={"corpus": "rh", "limit": 1}, headers=OWNER).json()["data"]
+    assert [run["id"] for run in of_rh] == [runs[2]]
+    refused(client.get("/v1/runs", params={"limit": 0}, headers=OWNER), 400, "invalid_request")
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [
         ("POST", "/v1/corpora/rh/sync"),
         ("POST", "/v1/corpora/rh/rollback"),
+        ("GET", "/v1/runs"),
         ("GET", "/v1/runs/x"),
         ("DELETE", "/v1/runs/x"),
     ],
