@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import datetime as dt
 import gzip
 import json
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from ingest.outline import is_item, opens_block, outline, recognise
 from ingest.samples.source import parts, sources
-from rag.types import Block, BlockKind, Section, SectionKind
+from rag.types import Block, BlockKind, LegalStatus, Section, SectionKind, Validity
 
 
 def flat(*lines: str) -> list[Block]:
@@ -309,3 +310,252 @@ def test_article_numbers_of_real_codes(shared_data: Path) -> None:
         )
     assert right >= 0.99 * expected
     assert found <= 1.01 * expected
+
+
+@pytest.mark.parametrize(
+    ("line", "label", "number"),
+    [
+        ("Article LO 123", "Article LO 123", "LO 123"),
+        ("Article L.O. 123-1", "Article L.O. 123-1", "L.O. 123-1"),
+        ("Article A. 5", "Article A. 5", "A. 5"),
+        ("Article R.* 123-4", "Article R.* 123-4", "R.* 123-4"),
+        ("Article L123-4", "Article L123-4", "L123-4"),
+        ("Article préliminaire", "Article préliminaire", "préliminaire"),
+        ("Article liminaire", "Article liminaire", "liminaire"),
+        ("Article 74-0 E bis", "Article 74-0 E bis", "74-0 E bis"),
+        ("Article 56 j terdecies A", "Article 56 j terdecies A", "56 j terdecies A"),
+        ("Article 164 F quatervicies", "Article 164 F quatervicies", "164 F quatervicies"),
+        ("Clause 4.1 — Termination", "Clause 4.1", "4.1"),
+        ("Sous-section 2 :Paiement et recouvrement", "Sous-section 2", "2"),
+        ("Sous-paragraphe 3 : Du cautionnement.", "Sous-paragraphe 3", "3"),
+        ("Titre préliminaire : Définitions", "Titre préliminaire", "préliminaire"),
+        ("Appendix B — Forms", "Appendix B", "B"),
+    ],
+)
+def test_rare_numbers_are_recognised(line: str, label: str, number: str) -> None:
+    """Letters, asterisks and Latin suffixes of codes belong to the number."""
+    found = recognise(line)
+    assert found is not None
+    assert (found.label, found.number) == (label, number)
+
+
+def test_letters_and_figures_head_the_parts_of_a_circular() -> None:
+    """« I. », « A. » and « 1° » nest in the order in which they open; lists of the same look stay lists."""
+    sections = outline(
+        flat(
+            "Circulaire du 3 mai 2024 relative aux missions",
+            "I. – Cadre général",
+            "A. Textes applicables",
+            "Les textes sont les suivants.",
+            "B. Champ d'application",
+            "1° Agents concernés",
+            "Tous les agents.",
+            "2° Agents exclus",
+            "Sont exclus :",
+            "A. Les stagiaires",
+            "B. Les vacataires",
+            "II. – Procédure",
+            "La demande est écrite.",
+        )
+    )
+    first, second = "I. – Cadre général", "B. Champ d'application"
+    assert heads(sections) == [
+        (first, ()),
+        ("A. Textes applicables", (first,)),
+        (second, (first,)),
+        ("1° Agents concernés", (first, second)),
+        ("2° Agents exclus", (first, second)),
+        ("II. – Procédure", ()),
+    ]
+    assert [section.number for section in sections[1:]] == ["I", "I.A", "I.B", "I.B.1", "I.B.2", "II"]
+    assert [block.text for block in sections[5].blocks][1:] == ["A. Les stagiaires", "B. Les vacataires"]
+
+
+def test_one_letter_makes_no_outline() -> None:
+    """An initial (« A. Martin ») is no heading: headings that count come in twos at least."""
+    sections = outline(
+        flat("Note aux services", "A. Martin", "La note s'applique.", "1. Objet", "Texte.", "2. Suivi", "T.")
+    )
+    assert [heading for heading, _ in heads(sections)] == ["1. Objet", "2. Suivi"]
+
+
+def test_letters_and_figures_stand_above_articles_too() -> None:
+    """In codes « I : Revenus fonciers » holds articles; an item at the end of an article before it does not."""
+    sections = outline(
+        flat(
+            "Section II : Revenus",
+            "I : Revenus fonciers",
+            "A : Déductions",
+            "Article 2",
+            "Sont admis :",
+            "1° Les loyers",
+            "2° Les charges",
+            "Article 3",
+            "Texte.",
+            "II : Revenus agricoles",
+            "Article 4",
+            "Texte.",
+            "Dispositions communes",
+            "Article 5",
+            "Texte.",
+        )
+    )
+    section = "Section II : Revenus"
+    assert [one.path for one in sections if one.kind is SectionKind.ARTICLE] == [
+        (section, "I : Revenus fonciers", "A : Déductions"),
+        (section, "I : Revenus fonciers", "A : Déductions"),
+        (section, "II : Revenus agricoles"),
+        (section, "II : Revenus agricoles", "Dispositions communes"),
+    ]
+    assert [block.text for block in sections[3].blocks] == ["Sont admis :", "1° Les loyers", "2° Les charges"]
+
+
+def test_whole_paths_are_told_from_nesting() -> None:
+    """In a copy that prints each article's whole path a chapter without its book stands under nothing."""
+    lines: list[str] = []
+    for number in range(1, 6):
+        lines += ["Livre Ier : Un", f"Titre {number} : Sujet", f"Article {number}", "Texte."]
+    sections = outline(flat(*lines, "Chapitre II : Autre", "Article 9", "Texte."))
+    assert sections[-1].path == ("Chapitre II : Autre",)
+    assert sections[-3].path == ("Livre Ier : Un", "Titre 5 : Sujet")
+
+
+def test_annexes_together_hold_each_one() -> None:
+    """« Annexes » stands above « Annexe I »; the annex of a code's article follows that article."""
+    sections = outline(flat("Article 1er", "Texte.", "Annexes", "Annexe I", "Un.", "Annexe II", "Deux."))
+    assert heads(sections)[1:] == [("Annexes", ()), ("Annexe I", ("Annexes",)), ("Annexe II", ("Annexes",))]
+    code = outline(
+        flat("Titre Ier : Un", "Article D12-3", "Texte.", "Annexe à l'article D12-3", "A.", "Article D12-4", "B.")
+    )
+    assert [section.path for section in code[1:]] == [("Titre Ier : Un",)] * 3
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["Fait à Valmont, le 3 mai 2024.", "La directrice générale,", "C. Roux"],
+        ["Le directeur général,", "Paul Martin"],
+        ["Pour la ministre et par délégation :", "Le chef du service,", "J. Petit"],
+        ["Done at Valmont, 3 May 2024", "The Director"],
+    ],
+)
+def test_a_signature_is_no_part_of_the_last_article(lines: list[str]) -> None:
+    """Date, function and name at the end stand in a section of their own, before the annexes."""
+    sections = outline(flat("Article 1er", "Texte.", "Article 2", "La décision est publiée.", *lines, "Annexe 1", "T."))
+    assert [section.heading for section in sections] == ["Article 1er", "Article 2", "", "Annexe 1"]
+    assert [block.text for block in sections[1].blocks] == ["La décision est publiée."]
+    assert [block.text for block in sections[2].blocks] == lines
+
+
+def test_functions_in_an_article_are_no_signature() -> None:
+    """A last article that lists who carries it out keeps its list."""
+    lines = ["Le directeur général,", "le directeur des finances et l'agent comptable sont chargés de l'exécution."]
+    (section,) = outline(flat("Article 1er", "Sont chargés de l'exécution :", *lines))
+    assert len(section.blocks) == 3
+
+
+def note(text: str, page: int = 1) -> Block:
+    return Block(BlockKind.NOTE, text, page=page)
+
+
+def test_footnotes_go_behind_their_mark() -> None:
+    """A footnote at the foot of a page, between two parts of a list, goes behind the list whose lead-in it explains."""
+    blocks = [
+        Block(BlockKind.PARAGRAPH, "Article 1er", page=1),
+        Block(BlockKind.PARAGRAPH, "Un texte avec renvoi (1).", page=1),
+        Block(BlockKind.PARAGRAPH, "Sont exclus (2) :", page=1),
+        Block(BlockKind.PARAGRAPH, "1° les uns ;", page=1),
+        note("(1) Première note."),
+        note("(2) Seconde note."),
+        note("Sans marque."),
+        Block(BlockKind.PARAGRAPH, "2° les autres.", page=2),
+        Block(BlockKind.PARAGRAPH, "Suite.", page=2),
+    ]
+    (section,) = outline(blocks)
+    assert [block.text for block in section.blocks] == [
+        "Un texte avec renvoi (1).", "(1) Première note.", "Sont exclus (2) :", "1° les uns ;", "2° les autres.",
+        "(2) Seconde note.", "Sans marque.", "Suite.",
+    ]  # fmt: skip
+
+
+def test_a_footnote_stays_in_its_article() -> None:
+    """The note printed below the next article's heading belongs to the article that carries its mark."""
+    blocks = [
+        *flat("Article 1er", "Le taux est fixé¹.", "Article 2", "Autre texte."),
+        note("1 Sauf outre-mer."),
+    ]
+    first, second = outline(blocks)
+    assert [block.text for block in first.blocks] == ["Le taux est fixé¹.", "1 Sauf outre-mer."]
+    assert [block.text for block in second.blocks] == ["Autre texte."]
+
+
+def test_validity_and_status_are_inherited() -> None:
+    """What a heading says of its dates holds below it until a heading says otherwise; links are gathered."""
+    early, late = Validity(dt.date(2019, 1, 1)), Validity(dt.date(2020, 1, 1), dt.date(2024, 1, 1))
+    sections = outline(
+        [
+            Block(BlockKind.HEADING, "Chapitre Ier", 1, validity=early, legal_status=LegalStatus.IN_FORCE),
+            Block(BlockKind.HEADING, "Article 1er", 2, links=("l12-3",)),
+            Block(BlockKind.PARAGRAPH, "Un.", links=("decret:2020-7", "l12-3")),
+            Block(BlockKind.HEADING, "Article 2", 2, validity=late, legal_status=LegalStatus.AMENDED),
+            Block(BlockKind.PARAGRAPH, "Deux."),
+            Block(BlockKind.HEADING, "Chapitre II", 1),
+            Block(BlockKind.PARAGRAPH, "Trois."),
+        ]
+    )
+    assert [section.validity for section in sections] == [early, early, late, None]
+    assert [section.legal_status for section in sections] == [
+        LegalStatus.IN_FORCE, LegalStatus.IN_FORCE, LegalStatus.AMENDED, None,
+    ]  # fmt: skip
+    assert sections[1].links == ("l12-3", "decret:2020-7")
+
+
+def test_versions_side_by_side_are_no_contents() -> None:
+    """Versions of one article without text, repeated headings all, stay where they are."""
+    blocks = [
+        Block(BlockKind.HEADING, "Article 1er", 1, validity=Validity(dt.date(year, 1, 1))) for year in range(2018, 2023)
+    ]
+    assert len(outline(blocks)) == 5
+
+
+def test_recitals_are_a_preamble() -> None:
+    """Visas, recitals and the enacting words stand before the first article, numbered recitals too."""
+    first, second = outline(
+        flat(
+            "Arrêté du 3 mai 2024",
+            "Le ministre,",
+            "Vu le code du travail, notamment son article L. 1 ;",
+            "Considérant ce qui suit :",
+            "(1) Les règles ont vieilli.",
+            "(2) Elles doivent être revues.",
+            "Arrête :",
+            "Article 1er",
+            "Texte.",
+        )
+    )
+    assert (first.kind, len(first.blocks)) == (SectionKind.PREAMBLE, 7)
+    assert second.number == "1er"
+
+
+def test_english_acts() -> None:
+    """Parts hold chapters, chapters sections, and schedules end them; numbered clauses stay in their section."""
+    sections = outline(
+        flat(
+            "Part I — General",
+            "Chapter 1 — Scope",
+            "Section 1 — Application",
+            "1. The Act applies to staff.",
+            "(a) on site;",
+            "Section 2 — Definitions",
+            "Text.",
+            "Schedule 1 — Fees",
+            "Text.",
+        ),
+        language="en",
+    )
+    assert heads(sections)[2:] == [
+        ("Section 1 — Application", ("Part I — General", "Chapter 1 — Scope")),
+        ("Section 2 — Definitions", ("Part I — General", "Chapter 1 — Scope")),
+        ("Schedule 1 — Fees", ()),
+    ]
+    assert len(sections[2].blocks) == 2
