@@ -15,7 +15,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 from starlette.responses import FileResponse, Response
 
-from rag import pages, schemas
+from rag import pages, schemas, textfolders
 from rag.api_service import Caller, Served, Service, visible
 from rag.catalog import DocumentRow
 from rag.errors import Conflict, NotFound
@@ -250,7 +250,7 @@ def _detailed(
 def _articles(stored: Sequence[Stored]) -> list[schemas.Article]:
     """Chunks in order, gathered under the section that they are parts of."""
     articles = []
-    for _, group in groupby(stored, key=lambda one: (one.chunk.path, one.chunk.reference)):
+    for _, group in groupby(stored, key=lambda one: (one.chunk.path, one.chunk.reference, one.chunk.validity)):
         chunks = [one.chunk for one in group]
         articles.append(
             schemas.Article(
@@ -258,6 +258,7 @@ def _articles(stored: Sequence[Stored]) -> list[schemas.Article]:
                 path=list(chunks[0].path),
                 valid_from=chunks[0].validity.start,
                 valid_to=chunks[0].validity.end,
+                legal_status=chunks[0].legal_status,
                 parts=[
                     schemas.Part(
                         id=chunk.id,
@@ -286,6 +287,8 @@ def _file(service: Service, row: DocumentRow) -> FileResponse:
     # Direction marks and control characters in a name disguise its extension.
     name = "".join(char for char in name if unicodedata.category(char)[0] != "C") or "document"
     media_type = row.document.media_type
+    if media_type == textfolders.MEDIA_TYPE:  # a folder is one ZIP here
+        name, media_type = f"{name}.zip", "application/zip"
     if not re.fullmatch(r"[\w.+-]+/[\w.+-]+", media_type):
         media_type = "application/octet-stream"
     return FileResponse(path, media_type=media_type, filename=name, content_disposition_type="attachment")

@@ -91,6 +91,10 @@ class Passage(Sent):
     score: float
     shown: bool
     url: str
+    legal_status: types.LegalStatus | None = None
+    quality: float | None = Field(
+        None, description="Between 0 and 1, where the text may have been read wrongly (a poor scan); null elsewhere."
+    )
 
 
 class Span(Sent):
@@ -454,6 +458,8 @@ class Hit(Sent):
     valid_from: dt.date | None
     valid_to: dt.date | None
     url: str
+    legal_status: types.LegalStatus | None = None
+    quality: float | None = None
 
 
 class SearchResponse(Sent):
@@ -564,6 +570,8 @@ class Document(Sent):
     snapshot: int
     url: str
     file: str
+    legal_status: types.LegalStatus | None = None
+    quality: float | None = Field(None, description="The score of its worst page, where its text was judged.")
 
 
 class Documents(Sent):
@@ -593,6 +601,7 @@ class Article(Sent):
     valid_from: dt.date | None
     valid_to: dt.date | None
     parts: list[Part]
+    legal_status: types.LegalStatus | None = None
 
 
 class DocumentDetail(Document):
@@ -785,7 +794,13 @@ def passage(found: types.Passage, snapshot: int | None = None) -> Passage:
         score=found.score,
         shown=found.shown,
         url=document_url(chunk.corpus, chunk.document, snapshot),
+        legal_status=chunk.legal_status,
+        quality=_low(chunk.quality),
     )
+
+
+def _low(quality: float | None) -> float | None:
+    return quality if quality is not None and quality < types.LOW_QUALITY else None
 
 
 def passages(found: Iterable[types.Passage], snapshots: dict[str, int]) -> list[Passage]:
@@ -927,6 +942,8 @@ def document(described: types.Document, state: str, snapshot: int) -> Document:
         snapshot=snapshot,
         url=document_url(described.corpus, described.id, snapshot),
         file=document_url(described.corpus, described.id, snapshot, rest="/file"),
+        legal_status=described.legal_status,
+        quality=described.quality,
     )
 
 
@@ -975,6 +992,8 @@ def hits(found: Sequence[types.Hit], snapshots: dict[str, int]) -> list[Hit]:
             valid_from=hit.chunk.validity.start,
             valid_to=hit.chunk.validity.end,
             url=document_url(hit.chunk.corpus, hit.chunk.document, snapshots.get(hit.chunk.corpus)),
+            legal_status=hit.chunk.legal_status,
+            quality=_low(hit.chunk.quality),
         )
         for rank, hit in enumerate(found, start=1)
     ]

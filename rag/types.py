@@ -11,6 +11,7 @@ import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -104,6 +105,10 @@ class Block:
     validity: Validity | None = None
     legal_status: LegalStatus | None = None
     links: tuple[str, ...] = ()
+
+
+LOW_QUALITY: Final = 0.75
+"""Below this score a reader is warned that a text may have been read wrongly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -590,6 +595,17 @@ class Rejected:
     path: str
     reason: str
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run did to one document: its action, the counts of its articles by theirs, and what was read badly."""
+
+    document: str
+    path: str
+    action: str
+    articles: Mapping[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,8 @@ def test_an_answer_has_exactly_the_keys_of_the_design(client: TestClient) -> Non
         "status claims passages dropped snapshots as_of question model prompt timings contact".split()
     )
     assert sorted(vauban["passages"][0]) == sorted(
-        "n id corpus document title reference path page page_end valid_from valid_to text score shown url".split()
+        "n id corpus document title reference path page page_end valid_from valid_to text score shown url "
+        "legal_status quality".split()
     )
     assert sorted(vauban["claims"][0]) == sorted("start end text verdict reason passages spans".split())
 

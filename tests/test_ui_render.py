@@ -480,7 +480,7 @@ def test_every_text_is_used_and_every_use_has_a_text(root: Path) -> None:
     }
     built = {f"notice_{part}" for part in ("machine", "kept", "feedback", "local")}
     built |= {f"reason_{reason}" for reason in words.REASONS}
-    values = {*schemas.types.Status, *schemas.types.NormRank, *Phase}
+    values = {*schemas.types.Status, *schemas.types.NormRank, *schemas.types.LegalStatus, *Phase}
     assert words.known() <= literals | built | values
     assert built <= words.known()
 
@@ -495,3 +495,13 @@ def test_the_reasons_are_those_of_the_api() -> None:
     """All of them, and no other."""
     field = schemas.FeedbackRequest.model_json_schema()["properties"]["reason"]["anyOf"][0]
     assert list(words.REASONS) == field["enum"]
+
+
+def test_what_became_of_a_rule_and_a_poor_scan_are_said_beside_the_passage() -> None:
+    """A usual passage says nothing of either."""
+    facts = [render._facts(Turn(1, "Q"), passage(**said), "fr") for said in (
+        {}, {"legal_status": "in_force"}, {"legal_status": "repealed"}, {"quality": 0.4}
+    )]  # fmt: skip
+    assert [("abrogé" in one, "numérisé" in one) for one in facts] == [
+        (False, False), (False, False), (True, False), (False, True)
+    ]  # fmt: skip

@@ -390,6 +390,10 @@ def _facts(turn: Turn, passage: schemas.Passage, language: str) -> str:
     facts = [("place", " › ".join(passage.path)), ("validity", validity(passage, language))]
     if document and document.norm_rank:
         facts.append(("norm", say(document.norm_rank.value, language)))
+    if passage.legal_status is not None and passage.legal_status.value != "in_force":
+        facts.append(("legal_status", say(passage.legal_status.value, language)))
+    if passage.quality is not None:
+        facts.append(("reading", say("poor_reading", language)))
     if passage.page:
         last = passage.page_end or passage.page
         facts.append(("file_page", f"{passage.page}" if last == passage.page else f"{passage.page}–{last}"))
