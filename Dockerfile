@@ -25,7 +25,7 @@ RUN python -m venv /opt/vauban \
 
 FROM python:${PYTHON}
 RUN apt-get update \
- && apt-get install -y --no-install-recommends libgomp1 \
+ && apt-get install -y --no-install-recommends libgomp1 tesseract-ocr tesseract-ocr-fra tesseract-ocr-eng tesseract-ocr-osd \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --uid 10001 --create-home --home-dir /var/lib/vauban vauban
 COPY --from=wheels /opt/vauban /opt/vauban
