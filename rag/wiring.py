@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rag import models
 from rag.adapters import encoders, fake
@@ -23,6 +23,9 @@ from rag.retrieval import Retriever
 from rag.seams import Embedder, Generator, Reranker, VectorStore
 from rag.settings import Settings
 from rag.types import Hit, Matrix, Principal, Vector
+
+if TYPE_CHECKING:
+    from rag.adapters.qdrant_server import ServerStore
 
 FAKE, NONE = "fake", "none"
 PROBE = "Combien de jours de congé par an ?"
@@ -223,15 +226,33 @@ def _open_store(settings: Settings, home: Home, embedder: Embedder, undo: ExitSt
     store: VectorStore
     if settings.qdrant_url:
         undo.enter_context(home.own())
-        from rag.adapters.qdrant_server import ServerStore
-
-        store = ServerStore.open(settings.qdrant_url, settings.qdrant_api_key, embedder.fingerprint, embedder.dimension)
+        store = open_server_store(settings, embedder)
     else:
         from rag.adapters.qdrant_edge import EdgeStore
 
         store = EdgeStore.open(home.index, embedder.fingerprint, embedder.dimension)
     undo.callback(store.close)
     return store
+
+
+def open_server_store(settings: Settings, embedder: Embedder) -> ServerStore:
+    """The store on the Qdrant server that ``settings`` name, which several processes may open; the caller closes it.
+
+    Raises:
+        FingerprintMismatch: it was filled by another embedder.
+        StoreError: the server does not answer, or refuses the key.
+    """
+    from rag.adapters.qdrant_server import ServerStore
+
+    return ServerStore.open(
+        settings.qdrant_url,
+        settings.qdrant_api_key,
+        embedder.fingerprint,
+        embedder.dimension,
+        shards=settings.qdrant_shards,
+        replicas=settings.qdrant_replicas,
+        write_consistency=settings.qdrant_write_consistency,
+    )
 
 
 def _check_index(home: Home, catalog: Catalog) -> None:

@@ -21,6 +21,7 @@ from rag.adapters.qdrant_edge import EdgeStore
 from rag.adapters.qdrant_server import ServerStore
 from rag.seams import VectorStore
 from rag.types import Candidates, Chunk, Marked, NormRank, Point, Query, Scope, SparseVector, Validity, Vector
+from tests import qdrant_double
 
 # The client's local mode, which stands in for a server, says that it needs no index and is always exact.
 pytestmark = pytest.mark.filterwarnings(
@@ -50,8 +51,14 @@ def folder(tmp_path: Path) -> Iterator[Path]:
         yield Path(made)
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture(params=[*STORES, "rest"])
 def store(request: pytest.FixtureRequest, folder: Path) -> Iterator[VectorStore]:
+    if request.param == "rest":
+        with qdrant_double.running() as double:
+            over_http = ServerStore.open(double.url, "", "test", DIMENSION)
+            yield over_http
+            over_http.close()
+        return
     store = opened(request.param, folder)
     yield store
     store.close()
