@@ -145,7 +145,7 @@ def _through(
             client.close()
     from rag.wiring import open_vauban
 
-    with open_vauban(settings, generate=generate) as vauban:
+    with open_vauban(settings, generate=generate, count=True) as vauban:
         if vauban.generator_error is not None:
             print(vauban.generator_error.said(settings.language), file=sys.stderr)
         principal = vauban.local

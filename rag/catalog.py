@@ -215,6 +215,15 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a run did not take a file in, and when that run was asked for."""
+
+    reason: str
+    detail: str
+    at: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Feedback:
     """What a person thought of an answer, by the id of its completion."""
 
@@ -454,6 +463,17 @@ class Catalog:
             numbers = connection.execute(readable.order_by(_snapshots.c.number.desc())).scalars()
             return [_lineage(connection, corpus, number) for number in numbers]
 
+    def give_up(self, corpus: str, numbers: Collection[int]) -> None:
+        """End the reading of those snapshots, as if their retention had passed; never that of the published one."""
+        with self._database.writing() as connection:
+            published = _one_corpus(connection, corpus).published
+            for number in sorted(set(numbers) - {published}):
+                connection.execute(
+                    _this(corpus, number)
+                    .where(_snapshots.c.state == SnapshotState.PUBLISHED)
+                    .values(state=SnapshotState.EXPIRED)
+                )
+
     def swept(self, corpus: str) -> None:
         """Forget the versions of documents that no readable snapshot sees, and note that the sweep is done."""
         with self._database.writing() as connection:
@@ -632,6 +652,38 @@ class Catalog:
         with self._database.reading() as connection:
             rows = connection.execute(query).all()
             return [replace(_run(row), rejected=_rejected(connection, row.id)) for row in rows]
+
+    def refusals(self, corpus: str) -> dict[str, tuple[Refusal, ...]]:
+        """What runs of a corpus did not take in, by path, oldest first."""
+        query = (
+            sa.select(_rejections.c.path, _rejections.c.reason, _rejections.c.detail, _runs.c.created)
+            .join(_runs, _runs.c.id == _rejections.c.run)
+            .where(_runs.c.corpus == corpus)
+            .order_by(_runs.c.created, _rejections.c.row)
+        )
+        found: dict[str, list[Refusal]] = {}
+        with self._database.reading() as connection:
+            for row in connection.execute(query):
+                refusal = Refusal(row.reason, row.detail, dt.datetime.fromisoformat(row.created))
+                found.setdefault(row.path, []).append(refusal)
+        return {path: tuple(refusals) for path, refusals in found.items()}
+
+    # --- how often documents are found
+
+    def count_retrievals(self, corpus: str, documents: Mapping[str, int]) -> None:
+        """Add to the number of searches that found each document."""
+        now = _now().isoformat()
+        with self._database.writing() as connection:
+            for document, times in sorted(documents.items()):
+                new = {"corpus": corpus, "document": document, "times": times, "latest": now}
+                more = {"times": _retrievals.c.times + times, "latest": now}
+                connection.execute(self._database.upsert(_retrievals, new, more))
+
+    def retrievals(self, corpus: str) -> dict[str, int]:
+        """How many searches found each document; one that none has found is no key."""
+        query = sa.select(_retrievals.c.document, _retrievals.c.times).where(_retrievals.c.corpus == corpus)
+        with self._database.reading() as connection:
+            return {row.document: row.times for row in connection.execute(query)}
 
     # --- feedback
 

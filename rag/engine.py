@@ -86,6 +86,10 @@ class _Text:
         return "".join(self.pieces)
 
 
+def unseen(hits: Sequence[Hit]) -> None:
+    """What a search has found, of which nobody keeps count."""
+
+
 @dataclass(frozen=True, slots=True)
 class Library:
     """What the catalog says at one moment: the corpora, and the published lineage of each."""
@@ -106,8 +110,10 @@ class Engine:
         generator: Generator | None,
         policy: Policy = Policy.STRICT,
         language: str = "fr",
+        found: Callable[[Sequence[Hit]], None] = unseen,
     ) -> None:
         self._library = library
+        self._found = found
         self._retriever = retriever
         self._embedder = embedder
         self.generator = generator
@@ -137,6 +143,7 @@ class Engine:
             NotFound: see :meth:`scope`.
         """
         hits: list[Hit] = self._retriever.search(_checked(question.text), self.scope(question), limit)
+        self._found(hits)
         return hits
 
     def answer(
@@ -164,6 +171,7 @@ class Engine:
         with clock.stage("search"):
             seen = self.scope(question)
             hits = self._retriever.search(text, seen, PASSAGES)
+        self._found(hits)
         passages = context.canonical(hits)
         yield PassagesFound(passages, text, seen.as_of, seen.snapshots)
         blank = Answer(

@@ -22,6 +22,7 @@ from typing import BinaryIO, Final, Self
 import psutil
 
 from rag.errors import DiskFull, DocumentError, RejectReason, StoreBusy, StoreError
+from rag.indexes import Indexes
 
 SCHEMA: Final = 1
 """Version of the layout of this folder; the catalog has its own, kept by its migrations."""
@@ -123,8 +124,12 @@ class Home:
 
     @property
     def index(self) -> Path:
-        """The folder of the store in this process, which takes the lock beside it: see :meth:`own`."""
-        return self.root / "index"
+        """The folder of the live index, as :mod:`rag.indexes` has it; the lock lies beside it: see :meth:`own`.
+
+        Raises:
+            StoreError: what says which one it is, is damaged.
+        """
+        return self.root / Indexes.read(self.root).live
 
     @property
     def files(self) -> Path:

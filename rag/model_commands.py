@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sys
 import tomllib
 from pathlib import Path
@@ -123,7 +124,12 @@ def choose(file: Path, setting: str, value: str) -> None:
             changed = f"{line}\n{text}"
         if tomllib.loads(changed).get(setting) != value:
             raise ValueError(f"`{setting}` is written there in a way that is left to you")
-        file.write_text(changed, encoding="utf-8")
+        # Beside it first, with its rights: a kill leaves the former settings or the new ones, never half of them.
+        partial = file.with_name(f".{file.name}.{os.getpid()}.part")
+        partial.write_text(changed, encoding="utf-8")
+        if file.exists():
+            shutil.copymode(file, partial)
+        partial.replace(file)
     except (OSError, ValueError) as error:
         raise SettingsError(
             f"cannot write settings file {file}: {error}",

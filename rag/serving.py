@@ -38,7 +38,7 @@ def run(settings: Settings, *, make_inbox: MakeInbox, mount_page: MountPage) -> 
     with ExitStack() as undo:
         listening = undo.enter_context(bind(settings))
         port = listening.getsockname()[1]
-        vauban = undo.enter_context(open_vauban(settings))
+        vauban = undo.enter_context(open_vauban(settings, count=True))
         if vauban.generator_error is not None:
             print(f"vauban: {vauban.generator_error.said(settings.language)}", file=sys.stderr)
         vauban.warm()

@@ -10,16 +10,18 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from rag import models
+from rag import indexes, models
 from rag.adapters import encoders, fake
 from rag.catalog import Catalog
-from rag.engine import Engine, Library
+from rag.engine import Engine, Library, unseen
 from rag.errors import ModelError, StoreError
 from rag.home import Home
 from rag.models import Kind
 from rag.retrieval import Retriever
+from rag.retrievals import Retrievals
 from rag.seams import Embedder, Generator, Reranker, VectorStore
 from rag.settings import Settings
 from rag.types import Hit, Matrix, Principal, Vector
@@ -111,6 +113,7 @@ class Vauban:
     retriever: Retriever
     engine: Engine
     generator_error: ModelError | None = None
+    retrievals: Retrievals | None = None
     _undo: ExitStack = field(default_factory=ExitStack, repr=False)
 
     @property
@@ -127,6 +130,18 @@ class Vauban:
         self.embedder.embed_query(PROBE)
         threading.Thread(target=self.engine.warm, name="warm", daemon=True).start()
 
+    def swap(self, settings: Settings, embedder: Embedder, store: VectorStore) -> None:
+        """Answer with another embedder and the store that it filled, from the next request on.
+
+        Requests under way go on with the engine, and so with the parts, that they began with. Nothing here keeps
+        these any longer: the store before is let go of with the last of them, unless its owner closes it.
+        """
+        retriever, engine = _engine(
+            settings, self.catalog, embedder, store, self.reranker, self.generator, self.retrievals
+        )
+        self.settings, self.store, self.embedder = settings, store, embedder
+        self.retriever, self.engine = retriever, engine
+
     def close(self) -> None:
         """Let go of everything, in the reverse order of opening."""
         self._undo.close()
@@ -138,8 +153,10 @@ class Vauban:
         self.close()
 
 
-def open_vauban(settings: Settings, *, generate: bool = True) -> Vauban:
+def open_vauban(settings: Settings, *, generate: bool = True, count: bool = False) -> Vauban:
     """Open every part that ``settings`` name; ``generate=False`` leaves the writing model out.
+
+    ``count`` notes in the catalog which documents searches find; measurements leave no such trace.
 
     A writing model that cannot be loaded is no reason not to start: passages and extracts still are an answer,
     and ``generator_error`` says why there is none. Everything else that is wrong stops the start.
@@ -156,26 +173,49 @@ def open_vauban(settings: Settings, *, generate: bool = True) -> Vauban:
         reranker = open_reranker(settings)
         catalog = Catalog.open(settings.database_url or home.catalog)
         undo.callback(catalog.close)
-        if not settings.qdrant_url:
-            _check_index(home, catalog)
-        store = _open_store(settings, home, embedder, undo)
+        undo.enter_context(home.own())
+        store = _open_store(settings, home, catalog, embedder)
+        held = ExitStack()  # of the store, which may be another one in the end
+        undo.callback(held.close)
+        held.callback(store.close)
         generator, failure = (None, None)
         if generate:
             generator, failure = _open_generator(settings)
         if generator is not None:
             undo.callback(generator.close)
-        retriever = Retriever(embedder, store, reranker=reranker, dense_weight=dense_weight(settings))
-        engine = Engine(
-            library=lambda: Library(tuple(catalog.corpora()), catalog.lineages()),
-            retriever=retriever,
-            embedder=embedder,
-            generator=generator,
-            policy=settings.policy,
-            language=settings.language,
+        retrievals = Retrievals(catalog.count_retrievals) if count else None
+        if retrievals is not None:
+            undo.callback(retrievals.close)
+        retriever, engine = _engine(settings, catalog, embedder, store, reranker, generator, retrievals)
+        vauban = Vauban(
+            settings, home, catalog, store, embedder, reranker, generator, retriever, engine, failure, retrievals
         )
-        return Vauban(
-            settings, home, catalog, store, embedder, reranker, generator, retriever, engine, failure, undo.pop_all()
-        )
+        held.pop_all()
+        held.callback(lambda: vauban.store.close())
+        vauban._undo = undo.pop_all()
+        return vauban
+
+
+def _engine(
+    settings: Settings,
+    catalog: Catalog,
+    embedder: Embedder,
+    store: VectorStore,
+    reranker: Reranker | None,
+    generator: Generator | None,
+    retrievals: Retrievals | None,
+) -> tuple[Retriever, Engine]:
+    retriever = Retriever(embedder, store, reranker=reranker, dense_weight=dense_weight(settings))
+    engine = Engine(
+        library=lambda: Library(tuple(catalog.corpora()), catalog.lineages()),
+        retriever=retriever,
+        embedder=embedder,
+        generator=generator,
+        policy=settings.policy,
+        language=settings.language,
+        found=unseen if retrievals is None else retrievals.seen,
+    )
+    return retriever, engine
 
 
 def open_embedder(settings: Settings) -> Embedder:
@@ -221,18 +261,13 @@ def open_reranker(settings: Settings) -> Reranker | None:
     )
 
 
-def _open_store(settings: Settings, home: Home, embedder: Embedder, undo: ExitStack) -> VectorStore:
-    """The store, this process owning the home from here on."""
-    store: VectorStore
+def _open_store(settings: Settings, home: Home, catalog: Catalog, embedder: Embedder) -> VectorStore:
+    """The store; this process owns the home."""
     if settings.qdrant_url:
-        undo.enter_context(home.own())
-        store = open_server_store(settings, embedder)
-    else:
-        from rag.adapters.qdrant_edge import EdgeStore
-
-        store = EdgeStore.open(home.index, embedder.fingerprint, embedder.dimension)
-    undo.callback(store.close)
-    return store
+        return open_server_store(settings, embedder)
+    indexes.settle(home.root, embedder.fingerprint)
+    _check_index(home, catalog)
+    return open_index(home.index, embedder.fingerprint, embedder.dimension)
 
 
 def open_server_store(settings: Settings, embedder: Embedder) -> ServerStore:
@@ -255,6 +290,29 @@ def open_server_store(settings: Settings, embedder: Embedder) -> ServerStore:
     )
 
 
+def open_index(folder: Path, fingerprint: str, dimension: int) -> VectorStore:
+    """The index in ``folder`` of a home that this process owns, made when there is none; the caller closes it.
+
+    Raises:
+        FingerprintMismatch, StoreError, DiskFull: see :meth:`rag.adapters.qdrant_edge.EdgeStore.open`.
+    """
+    from rag.adapters.qdrant_edge import EdgeStore
+
+    return EdgeStore.open(folder, fingerprint, dimension, owned=True)
+
+
+def open_filled_index(folder: Path) -> VectorStore | None:
+    """The index in ``folder``, whichever embedder filled it; ``None`` where there is none.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    from rag.adapters.qdrant_edge import filled_by
+
+    said = filled_by(folder)
+    return None if said is None else open_index(folder, *said)
+
+
 def _check_index(home: Home, catalog: Catalog) -> None:
     """Refuse a home whose index was lost: an empty one would answer every question with "I do not know".
 
@@ -264,10 +322,10 @@ def _check_index(home: Home, catalog: Catalog) -> None:
     published = sorted(name for name, lineage in catalog.lineages().items() if lineage)
     if published and not home.index.exists():
         raise StoreError(
-            f"the index {home.index} is missing while {', '.join(published)} are published; restore the home folder "
-            "from a backup, or start with an empty one and sync again",
-            f"l'index {home.index} manque alors que {', '.join(published)} sont publiés ; restaurez le dossier depuis "
-            "une sauvegarde, ou repartez d'un dossier vide et relancez les synchronisations",
+            f"the index {home.index} is missing while {', '.join(published)} are published; make it again from the "
+            "kept files with `vauban ingest rebuild`, or restore the home folder from a backup",
+            f"l'index {home.index} manque alors que {', '.join(published)} sont publiés ; refaites-le depuis les "
+            "fichiers conservés avec « vauban ingest rebuild », ou restaurez le dossier depuis une sauvegarde",
             code="index_missing",
         )
 
