@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import ctypes
 import io
+import math
 import os
 import re
 import resource
@@ -17,24 +18,27 @@ import shutil
 import signal
 import statistics
 import subprocess
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from ingest import quality
-from ingest.parsers.layout import Box, Line, Word, lines
+from ingest.parsers import layout
+from ingest.parsers.layout import Box, Line, Rules, Word
 from rag.errors import DocumentError, RejectReason
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
     from ingest.parsers import Limits
+    from ingest.scan import Scan
 
 CLOCK: Final = 3
 """Seconds by the clock for each second of processor time: readers yield to a running answer and then wait long."""
-PACKAGES: Final = "tesseract-ocr tesseract-ocr-{}"
+ENVIRONMENT: Final = {"PATH": os.defpath, "LANG": "C.UTF-8", "OMP_THREAD_LIMIT": "1"}
 _POINTS: Final = 72
 _USUAL_DPI: Final = 300
 """What Tesseract reads best: capitals some 30 pixels high."""
@@ -43,8 +47,19 @@ _SURE: Final = 90.0
 _UPRIGHT: Final = 60.0
 """Mean confidence below which a page may stand on its side or on its head."""
 _LEAST_WORD: Final = 12.0
-"""Confidence below which what was read is no word: specks, stamps, the edges of pictures."""
+"""Confidence below which a sign or two are specks, stamps, the edges of pictures."""
+_LETTERS: Final = re.compile(r"[^\W\d_]{3}")
+_DOUBTFUL: Final = 0.9
+"""Score of a page below which all languages together are tried. One alone is read better than as one of two: 0.998 of
+the accented letters are right with ``fra`` and 0.983 with ``fra+eng``, and English in ``fra`` loses nothing."""
+_COARSE: Final = 130.0
+"""Dots per inch below which an enlarged picture is read better."""
+_MOST_ENLARGED: Final = 20_000_000
+"""Pixels that a picture is enlarged to at most; a page of A4 has 8.7 million at 300 dots per inch."""
+_FINEST: Final = 400.0
+"""Dots per inch from which more only takes more time."""
 _MODE: Final = "3"
+"""Tesseract's own segmentation: it reads columns as columns, which one block of lines (6) mixes."""
 
 Announce = Callable[[int, int], None]
 
@@ -141,7 +156,7 @@ def _run(command: Sequence[str], given: bytes, *, seconds: int, memory: int) -> 
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={"PATH": os.defpath, "LANG": "C.UTF-8", "OMP_THREAD_LIMIT": "1"},
+            env=ENVIRONMENT,
             preexec_fn=lambda: _bound(seconds, memory),  # the reading process has one thread
         )
     except (OSError, subprocess.SubprocessError) as error:
@@ -195,79 +210,119 @@ def announcing(announce: Announce) -> Iterator[None]:
 def recognise(picture: Picture, limits: Limits, *, dpi: float = _USUAL_DPI, done: int = 0, total: int = 1) -> Page:
     """The words of a picture that has ``dpi`` pixels to the inch, whichever way up it is.
 
-    ``done`` of the file's ``total`` pages to be recognised came before this one. Call :func:`available` first. Never
-    raises for what is on the picture.
+    ``done`` of the file's ``total`` pages to be recognised came before this one. Call :func:`available` first. Takes
+    no more than ``limits.ocr_seconds``. Never raises for what is on the picture.
     """
     _announce(done, total)
-    picture = _prepared(picture)
-    width, height = (_POINTS * pixels / dpi for pixels in picture.size)
+    from ingest import scan  # numpy and Pillow are for the workers that see a picture
+
+    picture, dpi = _readable(scan.grey(picture), dpi)
+    until = _Until(limits)
+    first, _, others = limits.ocr_languages.partition("+")
+    turned = 0
     try:
-        found = _words(picture, limits, dpi)
-        turned = 0
-        if found.sure < _UPRIGHT and (turned := _turn(picture, limits, dpi)):
-            upright = picture.rotate(-turned, expand=True)
-            again = _words(upright, limits, dpi)
-            if again.sure * len(again.words) > found.sure * len(found.words):
-                found = again
-                width, height = (_POINTS * pixels / dpi for pixels in upright.size)
-            else:
-                turned = 0
+        best = _words(scan.ready(picture, dpi), dpi, first, until)
     except _BrokenDown:
+        width, height = _points(picture, dpi)
         return Page((), 0.0, width, height, failed=True)
-    read = tuple(lines(found.words))
-    return Page(read, _score(read, found.sure), width, height, turned)
+    with suppress(_BrokenDown):  # what was found before stands
+        if best.sure < _UPRIGHT and (degrees := _turn(picture, dpi, until)):
+            upright = picture.rotate(-degrees, expand=True)
+            found = _words(scan.ready(upright, dpi), dpi, first, until)
+            if found.weight > best.weight:
+                best, picture, turned = found, upright, degrees
+        if others and best.score < _DOUBTFUL:
+            best = max(
+                best, _words(scan.ready(picture, dpi), dpi, limits.ocr_languages, until), key=lambda one: one.score
+            )
+    return Page(best.lines, best.score, *_points(picture, dpi), turned)
 
 
-def _score(read: Sequence[Line], sure: float) -> float:
-    if not read:
-        return 0.0
-    return round(quality.score("\n".join(line.text for line in read)) * min(1.0, sure / _SURE), 3)
+def _points(picture: Picture, dpi: float) -> tuple[float, float]:
+    width, height = picture.size
+    return _POINTS * width / dpi, _POINTS * height / dpi
 
 
-def _prepared(picture: Picture) -> Picture:
-    """The picture in shades of grey, on white."""
-    if picture.mode in {"RGBA", "LA", "PA"} or "transparency" in picture.info:
-        from PIL import Image
+def _readable(picture: Picture, dpi: float) -> tuple[Picture, float]:
+    """The picture at a resolution that Tesseract reads well, and that resolution."""
+    if _COARSE <= dpi <= _FINEST:
+        return picture, dpi
+    factor = _USUAL_DPI / dpi
+    if factor > 1:
+        factor = max(1.0, min(factor, math.sqrt(_MOST_ENLARGED / (picture.width * picture.height))))
+    size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
+    return picture.resize(size, resample=3, reducing_gap=2.0), dpi * factor  # 3: bicubic
 
-        seen = picture.convert("RGBA")
-        paper = Image.new("RGBA", seen.size, "white")
-        paper.alpha_composite(seen)
-        picture = paper
-    return picture if picture.mode == "L" else picture.convert("L")
+
+class _Until:
+    """What is left of the time for one page, which may take several runs of the program."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.memory = limits.memory
+        self._seconds = limits.ocr_seconds
+        self._began = (time.monotonic(), _children())
+
+    @property
+    def seconds(self) -> int:
+        """Processor time for the next run; raises :class:`_BrokenDown` when there is none left."""
+        clock, used = time.monotonic() - self._began[0], _children() - self._began[1]
+        left = int(self._seconds - max(clock / CLOCK, used))
+        if left < 1:
+            raise _BrokenDown
+        return left
+
+
+def _children() -> float:
+    """Processor time of the programs that were started here and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """Words of a page and the mean confidence in them, by letters."""
+    """Lines of a page, how many letters there are, and the mean confidence in them by letters."""
 
-    words: tuple[Word, ...]
+    lines: tuple[Line, ...]
+    letters: int
     sure: float
 
+    @property
+    def weight(self) -> float:
+        return self.letters * self.sure
 
-def _words(picture: Picture, limits: Limits, dpi: float) -> _Found:
-    said = _tesseract(picture, limits, dpi, "-l", limits.ocr_languages, "--psm", _MODE, "tsv")
-    return _read(said.decode("utf-8", "replace"), _POINTS / dpi)
+    @property
+    def score(self) -> float:
+        if not self.lines:
+            return 0.0
+        text = "\n".join(line.text for line in self.lines)
+        return round(quality.score(text) * min(1.0, self.sure / _SURE), 3)
 
 
-def _turn(picture: Picture, limits: Limits, dpi: float) -> int:
+def _words(scan: Scan, dpi: float, languages: str, until: _Until) -> _Found:
+    said = _tesseract(scan.picture, dpi, until, "-l", languages, "--psm", _MODE, "tsv")
+    return _read(said.decode("utf-8", "replace"), _POINTS / dpi, scan.rules)
+
+
+def _turn(picture: Picture, dpi: float, until: _Until) -> int:
     """By how many degrees clockwise the picture is to be turned, as far as can be told."""
     if "osd" not in _installed():
         return 0
     try:
-        said = _tesseract(picture, limits, dpi, "--psm", "0")
+        said = _tesseract(picture, dpi, until, "--psm", "0")
     except _BrokenDown:  # it ends with an error on a page of too few letters
         return 0
     found = re.search(rb"^Rotate: (90|180|270)$", said, re.MULTILINE)
     return int(found[1]) if found else 0
 
 
-def _tesseract(picture: Picture, limits: Limits, dpi: float, *options: str) -> bytes:
+def _tesseract(picture: Picture, dpi: float, until: _Until, *options: str) -> bytes:
     path = program()
-    assert path is not None, "ask available() first"
+    if path is None:
+        raise _BrokenDown
     stream = io.BytesIO()
     picture.save(stream, "PPM")
     command = [path, "stdin", "stdout", "--dpi", str(round(dpi)), *options]
-    return _run(command, stream.getvalue(), seconds=limits.ocr_seconds, memory=limits.memory)
+    return _run(command, stream.getvalue(), seconds=until.seconds, memory=until.memory)
 
 
 # --- what it says ---------------------------------------------------------------------------------------
@@ -283,7 +338,7 @@ class _Row:
     sure: float
 
 
-def _read(said: str, scale: float) -> _Found:
+def _read(said: str, scale: float, rules: Rules) -> _Found:
     rows = list(_rows(said, scale))
     by_line: dict[tuple[int, ...], list[_Row]] = {}
     for row in rows:
@@ -296,7 +351,8 @@ def _read(said: str, scale: float) -> _Found:
     for line, words in by_line.items():
         size = body if abs(sizes[line] - body) < 0.2 * body else sizes[line]
         found += [_word(row, size, _base(words, row)) for row in words]
-    return _Found(tuple(found), sure)
+    rest, tables = layout.ruled_tables(found, layout.grids(rules))
+    return _Found((*layout.lines(rest), *tables), letters, sure)
 
 
 def _rows(said: str, scale: float) -> Iterator[_Row]:
@@ -305,12 +361,14 @@ def _rows(said: str, scale: float) -> Iterator[_Row]:
             continue
         left, top, width, height = (int(value) * scale for value in row[6:10])
         sure = float(row[10])
-        if sure >= _LEAST_WORD:
+        if sure >= _LEAST_WORD or _LETTERS.search(row[11]):
             numbers = tuple(int(value) for value in row[1:5])
             yield _Row(numbers, row[11].strip(), Box(left, top, left + width, top + height), sure)
 
 
 _ASCENDS: Final = re.compile(r"[A-Z0-9bdfhklt(\[{/|À-ßà-ÿ]")
+_FIRST: Final = re.compile(r"\bl(?=er\b|re\b|ère\b|ers\b)")
+"""``1er`` and ``1re`` are mostly read as ``ler`` and ``lre``, which are no words."""
 _DESCENDS: Final = re.compile(r"[gjpqyç,;()\[\]{}|Q]")
 
 
@@ -330,4 +388,4 @@ def _base(words: Iterable[_Row], row: _Row) -> float:
 
 def _word(row: _Row, size: float, base: float) -> Word:
     """A word whose box is as high as its font, as text layers have it, whatever letters it holds."""
-    return Word(row.text, Box(row.box.x0, base - 0.9 * size, row.box.x1, base + 0.25 * size), size)
+    return Word(_FIRST.sub("1", row.text), Box(row.box.x0, base - 0.9 * size, row.box.x1, base + 0.25 * size), size)
