@@ -273,7 +273,7 @@ def test_docx_numbers_of_headings(tmp_path: Path) -> None:
 
 
 def test_odt_leaves_comments_out_and_keeps_notes(tmp_path: Path) -> None:
-    """A comment is not the document's text; a footnote stands where it is called."""
+    """A comment is not the document's text; a footnote follows the paragraph that calls it."""
     document = odfdo.Document("text")
     document.body.clear()
     paragraph = odfdo.Paragraph("Le texte")
@@ -281,9 +281,9 @@ def test_odt_leaves_comments_out_and_keeps_notes(tmp_path: Path) -> None:
     paragraph.insert_annotation(body="un commentaire", creator="x", after="Le")
     document.body.append(paragraph)
     document.save(str(tmp_path / "a.odt"))
-    (text,) = texts(read(tmp_path / "a.odt"))
-    assert "(une note)" in text
-    assert "commentaire" not in text
+    (text, note) = read(tmp_path / "a.odt").blocks
+    assert text.text == "Le texte[1]"
+    assert (note.kind, note.text) == (BlockKind.NOTE, "[1] une note")
 
 
 def test_odt_repeated_cells_do_not_explode(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ The libraries are imported when a file of their format comes, so that a worker h
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final, Protocol
 
 from ingest.sniff import File, Kind, sniff
@@ -20,8 +21,8 @@ class Limits:
     """What reading one file may cost.
 
     ``memory`` is in MiB beyond that of an idle worker; ``expanded`` in MB of what a container unpacks to; ``depth``
-    counts archives and mails inside each other. ``ocr_seconds`` may be added for each page that is recognised, in
-    ``ocr_languages`` as Tesseract names them; empty turns OCR off.
+    counts archives and mails inside each other, the outermost included. ``ocr_seconds`` may be added for each page
+    that is recognised, in ``ocr_languages`` as Tesseract names them; empty turns OCR off.
     """
 
     seconds: int = 120
@@ -78,6 +79,48 @@ def _spreadsheet() -> Parser:
     return SpreadsheetParser()
 
 
+def _slides() -> Parser:
+    from ingest.parsers.slides import SlidesParser
+
+    return SlidesParser()
+
+
+def _epub() -> Parser:
+    from ingest.parsers.epub import EpubParser
+
+    return EpubParser()
+
+
+def _mail() -> Parser:
+    from ingest.parsers.mail import MailParser
+
+    return MailParser()
+
+
+def _rtf() -> Parser:
+    from ingest.parsers.rtf import RtfParser
+
+    return RtfParser()
+
+
+def _records() -> Parser:
+    from ingest.parsers.records import RecordsParser
+
+    return RecordsParser()
+
+
+def _csv() -> Parser:
+    from ingest.parsers.csv_table import CsvParser
+
+    return CsvParser()
+
+
+def _legi() -> Parser:
+    from ingest.parsers.legi import LegiParser
+
+    return LegiParser()
+
+
 def _html() -> Parser:
     from ingest.parsers.html import HtmlParser
 
@@ -96,15 +139,36 @@ def _text() -> Parser:
     return TextParser()
 
 
+def _image() -> Parser:
+    from ingest.parsers.image import ImageParser
+
+    return ImageParser()
+
+
 _BY_KIND: Final[dict[Kind, Callable[[], Parser]]] = {
     Kind.PDF: _pdf,
     Kind.DOCX: _docx,
     Kind.ODT: _odt,
     Kind.XLSX: _spreadsheet,
     Kind.ODS: _spreadsheet,
+    Kind.PPTX: _slides,
+    Kind.ODP: _slides,
+    Kind.EPUB: _epub,
+    Kind.MSG: _mail,
+    Kind.EML: _mail,
+    Kind.RTF: _rtf,
+    Kind.RECORDS: _records,
+    Kind.LEGI: _legi,
     Kind.HTML: _html,
+    Kind.CSV: _csv,
     Kind.MARKDOWN: _markdown,
     Kind.TEXT: _text,
+    Kind.PNG: _image,
+    Kind.JPEG: _image,
+    Kind.TIFF: _image,
+    Kind.WEBP: _image,
+    Kind.BMP: _image,
+    Kind.GIF: _image,
 }
 
 
@@ -119,7 +183,25 @@ def parse(source: Source, limits: Limits) -> Parsed:
     Raises:
         DocumentError: it cannot be taken in, or has no text.
     """
-    return parse_file(sniff(source.path), limits)
+    if source.member:
+        return _member(source, limits)
+    if source.path.is_dir():
+        from ingest.parsers.legi import parse_folder
+
+        return _with_text(parse_folder(source.path, limits))
+    return parse_file(sniff(source.path, expanded=limits.expanded), limits)
+
+
+def _member(source: Source, limits: Limits) -> Parsed:
+    """Read a member of an archive as a file of its own, or the folder of one text in it."""
+    from ingest import archives
+    from ingest.parsers.legi import parse_text
+
+    with archives.text_files(source, limits) as files:
+        if files is not None:
+            return _with_text(parse_text(files, limits))
+    name = Path(source.name.replace("\0", ""))
+    return parse_file(sniff(name, archives.content(source, limits), expanded=limits.expanded), limits)
 
 
 def parse_file(file: File, limits: Limits) -> Parsed:
@@ -128,7 +210,19 @@ def parse_file(file: File, limits: Limits) -> Parsed:
     Raises:
         DocumentError: it cannot be taken in, or has no text.
     """
-    parsed = _BY_KIND[file.kind]().parse(file, limits)
+    try:
+        parsed = _BY_KIND[file.kind]().parse(file, limits)
+    except RecursionError as error:
+        raise DocumentError(
+            RejectReason.TOO_DEEP,
+            "the file nests its parts too deeply",
+            "le fichier imbrique ses éléments trop profondément",
+        ) from error
+    parsed = _with_text(parsed)
+    return replace(parsed, warnings=(file.mismatch, *parsed.warnings)) if file.mismatch else parsed
+
+
+def _with_text(parsed: Parsed) -> Parsed:
     if not any(block.text.strip() for block in parsed.blocks):
         raise DocumentError(RejectReason.NO_TEXT, "the file holds no text", "le fichier ne contient aucun texte")
     return parsed

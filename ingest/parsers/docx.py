@@ -1,20 +1,26 @@
 """DOCX by python-docx: heading styles, list numbers as they show, tables with inner tables.
 
-Headers, footers, comments, deleted and hidden text are left out; inserted text counts.
+Headers, footers, comments, deleted and hidden text are left out; tracked changes are read as accepted. A note
+follows the paragraph that calls it, where its number stands in brackets.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from typing import Any, Final
 from zipfile import BadZipFile
 
-import docx
+from docx.opc.constants import CONTENT_TYPE
 from docx.opc.exceptions import OpcError
+from docx.opc.part import PartFactory
+from docx.package import Package
+from docx.parts.document import DocumentPart
 from lxml import etree
 
 from ingest.parsers import Limits
+from ingest.parsers.figures import letters, roman
 from ingest.parsers.tables import table
 from ingest.sniff import File, Kind
 from rag.errors import DocumentError, RejectReason
@@ -24,8 +30,19 @@ _W: Final = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 _MC: Final = "{http://schemas.openxmlformats.org/markup-compatibility/2006}"
 _HEADING: Final = re.compile(r"(?:heading|titre|überschrift)\s*(\d)$", re.IGNORECASE)
 _CONTENTS: Final = re.compile(r"(?:toc|tm|table of)\b", re.IGNORECASE)
-_DEEPEST: Final = 20
-"""Nesting of tables and content controls that is followed."""
+_DEEPEST: Final = 40
+"""Tables, controls and text boxes inside each other that are followed."""
+_BELOW: Final = frozenset({BlockKind.TABLE, BlockKind.NOTE})
+"""What stands in a cell and is told below its table."""
+_WORD: Final = "application/vnd.ms-word."
+_ALSO_DOCUMENTS: Final = (
+    f"{_WORD}document.macroEnabled.main+xml",
+    f"{_WORD}template.macroEnabledTemplate.main+xml",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.template.main+xml",
+)
+"""Templates and documents with macros, which are texts like others; what they would run is never looked at."""
+for _type in (*_ALSO_DOCUMENTS, CONTENT_TYPE.WML_DOCUMENT_MAIN):
+    PartFactory.part_type_for[_type] = DocumentPart
 
 Element = Any  # lxml elements are untyped
 
@@ -40,7 +57,7 @@ class DocxParser:
         del limits  # the sandbox keeps them
         try:
             with file.open() as stream:
-                document = docx.Document(stream)
+                document = Package.open(stream).main_document_part.document
             reader = _Reader(document)
             blocks = tuple(reader.blocks(document.element.body))
             title = document.core_properties.title or None
@@ -57,10 +74,17 @@ class _Reader:
     def __init__(self, document: Any) -> None:
         self._styles = _Styles(document)
         self._numbering = _Numbering(document)
+        self._notes = _Notes(document)
+        self._carried = ""
+        """The words of a paragraph whose end was deleted, which go on in the next one."""
 
     def blocks(self, parent: Element, depth: int = 0) -> Iterator[Block]:
         if depth > _DEEPEST:
-            return
+            raise DocumentError(
+                RejectReason.TOO_DEEP,
+                "the document nests its tables too deeply",
+                "le document imbrique trop de tableaux",
+            )
         for child in parent:
             if child.tag == _W + "p":
                 yield from self._paragraph(child, depth)
@@ -75,7 +99,10 @@ class _Reader:
 
     def _paragraph(self, paragraph: Element, depth: int) -> Iterator[Block]:
         style = self._styles.of(paragraph)
-        text = "".join(_runs(paragraph)).strip()
+        text = "" if style.hidden else self._carried + "".join(self._runs(paragraph)).strip()
+        self._carried = ""
+        if paragraph.find(f"{_W}pPr/{_W}rPr/{_W}del") is not None:
+            self._carried, text = text, ""
         number = self._numbering.next(paragraph, style) if text else None
         if text and not style.contents:
             if style.level is not None:
@@ -84,8 +111,40 @@ class _Reader:
                 yield Block(BlockKind.ITEM, f"{number} {text}".strip())
             else:
                 yield Block(BlockKind.PARAGRAPH, text)
+        for mark, note in self._notes.taken():
+            words = " ".join(" ".join(block.text.split()) for block in self.blocks(note, depth + 1))
+            if words:
+                yield Block(BlockKind.NOTE, f"{mark} {words}")
         for box in _boxes(paragraph):
             yield from self.blocks(box, depth + 1)
+
+    def _runs(self, element: Element) -> Iterator[str]:
+        """The words of a paragraph as they show: no deleted, hidden or field text; breaks as line ends."""
+        for child in element:
+            tag = child.tag
+            if tag in _SKIPPED or not isinstance(tag, str):
+                continue
+            if tag == _W + "t":
+                yield child.text or ""
+            elif tag == _W + "tab":
+                yield "\t"
+            elif tag in {_W + "br", _W + "cr"}:
+                yield "\n"
+            elif tag == _W + "noBreakHyphen":
+                yield "-"
+            elif tag in _NOTES:
+                yield self._notes.call(child)
+            elif tag != _W + "r" or not self._hidden(child):
+                yield from self._runs(child)
+
+    def _hidden(self, run: Element) -> bool:
+        properties = run.find(_W + "rPr")
+        if properties is None:
+            return False
+        own, named = properties.find(_W + "vanish"), properties.find(_W + "rStyle")
+        if own is not None:
+            return not _off(own)
+        return named is not None and named.get(_W + "val") in self._styles.hidden
 
     def _table(self, element: Element, depth: int) -> Iterator[Block]:
         rows: list[list[str]] = []
@@ -98,8 +157,8 @@ class _Reader:
                 merge = None if properties is None else properties.find(_W + "vMerge")
                 span = None if properties is None else properties.find(_W + "gridSpan")
                 content = list(self.blocks(cell, depth + 1))
-                tables = [block for block in content if block.kind is BlockKind.TABLE]
-                text = " ".join(" ".join(block.text.split()) for block in content if block.kind is not BlockKind.TABLE)
+                tables = [block for block in content if block.kind in _BELOW]
+                text = " ".join(" ".join(block.text.split()) for block in content if block.kind not in _BELOW)
                 if merge is not None and merge.get(_W + "val", "continue") == "continue":
                     text = above.get(len(cells), text)
                 above[len(cells)] = text
@@ -118,7 +177,8 @@ class _Reader:
 def _rows(element: Element) -> Iterator[Element]:
     for child in element:
         if child.tag == _W + "tr":
-            yield child
+            if child.find(f"{_W}trPr/{_W}del") is None:
+                yield child
         elif child.tag == _W + "sdt":
             content = child.find(_W + "sdtContent")
             if content is not None:
@@ -128,7 +188,8 @@ def _rows(element: Element) -> Iterator[Element]:
 def _cells(row: Element) -> Iterator[Element]:
     for child in row:
         if child.tag == _W + "tc":
-            yield child
+            if child.find(f"{_W}tcPr/{_W}cellDel") is None:
+                yield child
         elif child.tag == _W + "sdt":
             content = child.find(_W + "sdtContent")
             if content is not None:
@@ -140,49 +201,72 @@ _SKIPPED: Final = frozenset(
 ) | {_MC + "Fallback", _W + "pict", _W + "object"}
 
 
-def _runs(element: Element) -> Iterator[str]:
-    """The words of a paragraph as they show: no deleted, hidden or field text; breaks as line ends."""
-    for child in element:
-        tag = child.tag
-        if tag in _SKIPPED or not isinstance(tag, str):
-            continue
-        if tag == _W + "t":
-            yield child.text or ""
-        elif tag == _W + "tab":
-            yield "\t"
-        elif tag in {_W + "br", _W + "cr"}:
-            yield "\n"
-        elif tag == _W + "noBreakHyphen":
-            yield "-"
-        elif tag == _W + "r" and _hidden(child):
-            continue
-        else:
-            yield from _runs(child)
+_NOTES: Final = {_W + "footnoteReference": "footnotes", _W + "endnoteReference": "endnotes"}
 
 
-def _hidden(run: Element) -> bool:
-    vanish = run.find(f"{_W}rPr/{_W}vanish")
-    return vanish is not None and vanish.get(_W + "val", "true") not in {"false", "0"}
+class _Notes:
+    """Footnotes and endnotes, numbered as they are called."""
+
+    def __init__(self, document: Any) -> None:
+        self._notes: dict[tuple[str, str], Element] = {}
+        self._counts = dict.fromkeys(_NOTES.values(), 0)
+        self._called: list[tuple[str, Element]] = []
+        for relation in document.part.rels.values():
+            kind = relation.reltype.rpartition("/")[2]
+            if kind in self._counts and not relation.is_external:
+                for note in _root(relation.target_part):
+                    self._notes[kind, note.get(_W + "id", "")] = note
+
+    def call(self, reference: Element) -> str:
+        """What shows where a note is called."""
+        kind = _NOTES[reference.tag]
+        note = self._notes.pop((kind, reference.get(_W + "id", "")), None)
+        if note is None:
+            return ""
+        self._counts[kind] += 1
+        count = self._counts[kind]
+        mark = f"[{count if kind == 'footnotes' else roman(count).lower()}]"
+        self._called.append((mark, note))
+        return mark
+
+    def taken(self) -> list[tuple[str, Element]]:
+        """The notes called since this was asked last."""
+        called, self._called = self._called, []
+        return called
+
+
+def _root(part: Any) -> Element:
+    """The tree of a part that python-docx may have left unread."""
+    if hasattr(part, "element"):
+        return part.element
+    return etree.fromstring(part.blob, etree.XMLParser(resolve_entities=False, no_network=True))
+
+
+def _off(element: Element) -> bool:
+    """Whether a switch such as « hidden » is written and says no."""
+    return element.get(_W + "val", "true") in {"false", "0", "off"}
 
 
 def _boxes(paragraph: Element) -> Iterator[Element]:
     """Text boxes anchored in a paragraph, once each: the fallback for old readers repeats them."""
     for box in paragraph.iter(_W + "txbxContent"):
-        fallback = any(ancestor.tag == _MC + "Fallback" for ancestor in box.iterancestors())
-        nested = next(box.iterancestors(_W + "txbxContent"), None) is not None
-        if not fallback and not nested:
+        above = list(itertools.takewhile(lambda ancestor: ancestor is not paragraph, box.iterancestors()))
+        if not any(ancestor.tag in {_MC + "Fallback", _W + "txbxContent"} for ancestor in above):
             yield box
 
 
 class _Style:
     """What a paragraph style says: the heading level, the list it belongs to, whether it is a table of contents."""
 
-    __slots__ = ("contents", "level", "numbering")
+    __slots__ = ("contents", "hidden", "level", "numbering")
 
-    def __init__(self, level: int | None = None, numbering: Element = None, *, contents: bool = False) -> None:
+    def __init__(
+        self, level: int | None = None, numbering: Element = None, *, contents: bool = False, hidden: bool = False
+    ) -> None:
         self.level = level
         self.numbering = numbering
         self.contents = contents
+        self.hidden = hidden
 
 
 class _Styles:
@@ -190,7 +274,12 @@ class _Styles:
         self._elements: dict[str, Element] = {}
         self._known: dict[str, _Style] = {}
         self._default = ""
+        self.hidden: set[str] = set()
+        """The character styles whose text does not show."""
         for style in document.styles.element.iter(_W + "style"):
+            vanish = style.find(f"{_W}rPr/{_W}vanish")
+            if style.get(_W + "type") == "character" and vanish is not None and not _off(vanish):
+                self.hidden.add(style.get(_W + "styleId"))
             if style.get(_W + "type") == "paragraph":
                 self._elements[style.get(_W + "styleId")] = style
                 if style.get(_W + "default") in {"1", "true"}:
@@ -203,7 +292,9 @@ class _Styles:
         own = None if properties is None else properties.find(_W + "outlineLvl")
         if own is not None and own.get(_W + "val", "").isdigit():
             level = int(own.get(_W + "val"))
-            return _Style(level + 1 if level < 9 else None, style.numbering, contents=style.contents)
+            return _Style(
+                level + 1 if level < 9 else None, style.numbering, contents=style.contents, hidden=style.hidden
+            )
         return style
 
     def _resolved(self, name: str, depth: int) -> _Style:
@@ -218,6 +309,7 @@ class _Styles:
         title = "" if label is None else label.get(_W + "val", "")
         outline = element.find(f"{_W}pPr/{_W}outlineLvl")
         numbering = element.find(f"{_W}pPr/{_W}numPr")
+        vanish = element.find(f"{_W}rPr/{_W}vanish")
         level = parent.level
         if (match := _HEADING.match(title)) is not None:
             level = int(match[1])
@@ -229,6 +321,7 @@ class _Styles:
             level,
             parent.numbering if numbering is None else numbering,
             contents=parent.contents or _CONTENTS.match(title) is not None,
+            hidden=parent.hidden if vanish is None else not _off(vanish),
         )
         self._known[name] = style
         return style
@@ -247,11 +340,7 @@ class _Numbering:
         )
         if part is None:
             return
-        root = (
-            part.element
-            if hasattr(part, "element")
-            else etree.fromstring(part.blob, etree.XMLParser(resolve_entities=False, no_network=True))
-        )
+        root = _root(part)
         for abstract in root.iter(_W + "abstractNum"):
             self._levels[abstract.get(_W + "abstractNumId")] = {
                 int(level.get(_W + "ilvl", "0")): level for level in abstract.iter(_W + "lvl")
@@ -320,24 +409,9 @@ def _value(level: Element, name: str) -> str:
 
 def _figure(count: int, style: str) -> str:
     if style in {"lowerLetter", "upperLetter"}:
-        letter = chr(ord("a") + (count - 1) % 26) * ((count - 1) // 26 + 1)
-        return letter.upper() if style == "upperLetter" else letter
+        return letters(count).upper() if style == "upperLetter" else letters(count)
     if style in {"lowerRoman", "upperRoman"}:
-        figure = roman(count)
-        return figure if style == "upperRoman" else figure.lower()
+        return roman(count) if style == "upperRoman" else roman(count).lower()
     if style == "ordinal":
         return "1er" if count == 1 else str(count)
     return str(count)
-
-
-def roman(count: int) -> str:
-    """A positive number in Roman figures."""
-    figure = ""
-    for value, sign in (
-        (1000, "M"), (900, "CM"), (500, "D"), (400, "CD"), (100, "C"), (90, "XC"),
-        (50, "L"), (40, "XL"), (10, "X"), (9, "IX"), (5, "V"), (4, "IV"), (1, "I"),
-    ):  # fmt: skip
-        while count >= value:
-            figure += sign
-            count -= value
-    return figure

@@ -1,22 +1,18 @@
-"""Markdown by markdown-it-py: headings, lists with their numbers, tables; raw HTML only for its text."""
+"""Markdown by markdown-it-py: headings, lists with their numbers, tables; raw HTML is read as HTML."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from typing import Final
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from ingest.parsers import Limits
+from ingest.parsers.html import fragment
 from ingest.parsers.tables import table
-from ingest.parsers.text import decode
+from ingest.parsers.text import decode, without_front_matter
 from ingest.sniff import File, Kind
 from rag.types import Block, BlockKind, Parsed
-
-_FRONT_MATTER: Final = re.compile(r"\A(\+\+\+|---)[ \t]*\n.*?\n\1[ \t]*\n", re.DOTALL)
-_TAG: Final = re.compile(r"<(script|style)\b.*?</\1\s*>|<!--.*?-->|<[^>]*>", re.DOTALL | re.IGNORECASE)
 
 
 class MarkdownParser:
@@ -27,7 +23,7 @@ class MarkdownParser:
 
     def parse(self, file: File, limits: Limits) -> Parsed:
         del limits  # the sandbox keeps them
-        text = _FRONT_MATTER.sub("", decode(file.read()))
+        text = without_front_matter(decode(file.read()))
         blocks = _blocks(MarkdownIt("commonmark").enable("table").parse(text))
         headings = [block for block in blocks if block.kind is BlockKind.HEADING]
         return Parsed(tuple(blocks), Kind.MARKDOWN.value, title=headings[0].text if headings else None)
@@ -75,7 +71,7 @@ def _blocks(tokens: Sequence[Token]) -> list[Block]:
             case "fence" | "code_block":
                 blocks.append(Block(BlockKind.PARAGRAPH, token.content.strip()))
             case "html_block":
-                blocks.append(Block(BlockKind.PARAGRAPH, _TAG.sub(" ", token.content).strip()))
+                blocks += fragment(token.content)
             case _:
                 pass
     return [block for block in blocks if block.text.strip()]

@@ -1,6 +1,7 @@
 """ODT: the package read by odfdo, its content walked in reading order.
 
 Headers, footers, comments, deleted and hidden text are left out; list and heading numbers are written as they show.
+A note follows the paragraph that calls it, where its number stands in brackets.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import odfdo
 from lxml import etree
 
 from ingest.parsers import Limits
-from ingest.parsers.docx import roman
+from ingest.parsers.figures import letters, roman
 from ingest.parsers.tables import table
 from ingest.sniff import File, Kind
 from rag.errors import DocumentError, RejectReason
@@ -24,6 +25,7 @@ TEXT: Final = "{urn:oasis:names:tc:opendocument:xmlns:text:1.0}"
 TABLE: Final = "{urn:oasis:names:tc:opendocument:xmlns:table:1.0}"
 OFFICE: Final = "{urn:oasis:names:tc:opendocument:xmlns:office:1.0}"
 STYLE: Final = "{urn:oasis:names:tc:opendocument:xmlns:style:1.0}"
+PRESENTATION: Final = "{urn:oasis:names:tc:opendocument:xmlns:presentation:1.0}"
 DRAW: Final = "{urn:oasis:names:tc:opendocument:xmlns:drawing:1.0}"
 _DC: Final = "{http://purl.org/dc/elements/1.1/}"
 _SKIPPED: Final = frozenset(
@@ -34,7 +36,10 @@ _SKIPPED: Final = frozenset(
 )
 _MOST_REPEATED: Final = 64
 """Cells or rows that one element may stand for; spreadsheets fill their sheets to the edge this way."""
+_BELOW: Final = frozenset({BlockKind.TABLE, BlockKind.NOTE})
+"""What stands in a cell and is told below its table."""
 _DEEPEST: Final = 40
+"""Tables, lists and frames inside each other that are followed."""
 
 Element = Any  # lxml elements are untyped
 
@@ -51,7 +56,7 @@ class OdtParser:
         body = content.find(f"{OFFICE}body/{OFFICE}text")
         if body is None:
             raise broken()
-        return Parsed(tuple(_Reader(content, styles).blocks(body)), Kind.ODT.value, title=title)
+        return Parsed(tuple(Reader(content, styles).blocks(body)), Kind.ODT.value, title=title)
 
 
 def broken() -> DocumentError:
@@ -73,7 +78,15 @@ def parts(file: File) -> tuple[Element, Element | None, str | None]:
     return content, styles, title or None
 
 
-class _Reader:
+def too_deep() -> DocumentError:
+    return DocumentError(
+        RejectReason.TOO_DEEP,
+        "the file nests its parts too deeply",
+        "le fichier imbrique ses éléments trop profondément",
+    )
+
+
+class Reader:
     """Walks a text in reading order and counts its lists."""
 
     def __init__(self, content: Element, styles: Element | None) -> None:
@@ -90,24 +103,30 @@ class _Reader:
                 }
             for level in root.iter(TEXT + "outline-level-style"):
                 self._outline[int(level.get(TEXT + "level", "1"))] = level
+        _drop_hidden(content, styles)
 
     def blocks(self, parent: Element, depth: int = 0) -> Iterator[Block]:
-        if depth > _DEEPEST:
-            return
+        """What stands in an element."""
         for child in parent:
-            tag = child.tag
-            if tag in _SKIPPED or not isinstance(tag, str):
-                continue
-            if tag == TEXT + "h":
-                yield from self._heading(child)
-            elif tag == TEXT + "p":
-                yield from self._paragraph(child, BlockKind.PARAGRAPH, "", depth)
-            elif tag == TEXT + "list":
-                yield from self._list(child, "", 1, {}, depth)
-            elif tag == TABLE + "table":
-                yield from self._table(child, depth)
-            else:  # sections, frames, text boxes
-                yield from self.blocks(child, depth + 1)
+            yield from self.shape(child, depth)
+
+    def shape(self, element: Element, depth: int = 0) -> Iterator[Block]:
+        """What one element is, or holds."""
+        if depth > _DEEPEST:
+            raise too_deep()
+        tag = element.tag
+        if tag in _SKIPPED or not isinstance(tag, str):
+            return
+        if tag == TEXT + "h":
+            yield from self._heading(element)
+        elif tag == TEXT + "p":
+            yield from self._paragraph(element, BlockKind.PARAGRAPH, "", depth)
+        elif tag == TEXT + "list":
+            yield from self._list(element, "", 1, {}, depth)
+        elif tag == TABLE + "table":
+            yield from self._table(element, depth)
+        else:  # sections, frames, text boxes
+            yield from self.blocks(element, depth + 1)
 
     def _heading(self, element: Element) -> Iterator[Block]:
         text = words(element)
@@ -122,17 +141,19 @@ class _Reader:
                 del self._headings[deeper]
             number = _number(self._outline, level, self._headings)
         yield Block(BlockKind.HEADING, f"{number} {text}".strip(), level)
+        yield from _notes(element)
 
     def _paragraph(self, element: Element, kind: BlockKind, marker: str, depth: int) -> Iterator[Block]:
         text = words(element)
         if text:
             yield Block(kind, f"{marker} {text}".strip())
+        yield from _notes(element)
         for shape in _shapes(element):
             yield from self.blocks(shape, depth + 1)
 
     def _list(self, element: Element, style: str, level: int, counts: dict[int, int], depth: int) -> Iterator[Block]:
         if depth > _DEEPEST:
-            return
+            raise too_deep()
         style = element.get(TEXT + "style-name") or style
         levels = self._lists.get(style, {})
         if level == 1:
@@ -168,8 +189,8 @@ class _Reader:
                 if cell.tag not in {TABLE + "table-cell", TABLE + "covered-table-cell"}:
                     continue
                 content = list(self.blocks(cell, depth + 1))
-                inner += [block for block in content if block.kind is BlockKind.TABLE]
-                text = " ".join(" ".join(block.text.split()) for block in content if block.kind is not BlockKind.TABLE)
+                inner += [block for block in content if block.kind in _BELOW]
+                text = " ".join(" ".join(block.text.split()) for block in content if block.kind not in _BELOW)
                 cells += [text] * repeated(cell, "columns")
             rows += [tuple(cells)] * repeated(row, "rows")
         filled = [row for row in rows if any(row)]
@@ -178,6 +199,47 @@ class _Reader:
         elif filled:
             yield table(filled)
         yield from inner
+
+
+def _drop_hidden(content: Element, styles: Element | None) -> None:
+    """Take out what a style or a section does not display."""
+    hidden = {
+        style.get(STYLE + "name")
+        for root in (content, styles)
+        if root is not None
+        for style in root.iter(STYLE + "style")
+        if any(child.get(TEXT + "display") in {"none", "true"} for child in style)
+    }
+    for element in list(content.iter(TEXT + "span", TEXT + "p", TEXT + "h", TEXT + "section")):
+        if element.get(TEXT + "style-name") in hidden or element.get(TEXT + "display") == "none":
+            parent, before = element.getparent(), element.getprevious()
+            if parent is None:
+                continue
+            tail = element.tail or ""
+            if before is None:
+                parent.text = (parent.text or "") + tail
+            else:
+                before.tail = (before.tail or "") + tail
+            parent.remove(element)
+
+
+def _notes(element: Element) -> Iterator[Block]:
+    """The notes that a paragraph calls, those in its frames left to them."""
+    for child in element:
+        if not isinstance(child.tag, str) or child.tag in _SKIPPED or child.tag.startswith(DRAW):
+            continue
+        if child.tag == TEXT + "note":
+            body = child.find(TEXT + "note-body")
+            text = "" if body is None else words(body)
+            if text:
+                yield Block(BlockKind.NOTE, f"{_mark(child)} {text}")
+        else:
+            yield from _notes(child)
+
+
+def _mark(note: Element) -> str:
+    """How a note is called in the text."""
+    return f"[{(note.findtext(TEXT + 'note-citation') or '*').strip()}]"
 
 
 def _shapes(element: Element) -> Iterator[Element]:
@@ -206,7 +268,7 @@ def repeated(element: Element, what: str) -> int:
 
 
 def words(element: Element) -> str:
-    """The words of a paragraph as they show, in one line; notes follow where they are called."""
+    """The words of a paragraph as they show, in one line; of a note its number, in brackets."""
     return " ".join("".join(_pieces(element)).split())
 
 
@@ -218,8 +280,7 @@ def _pieces(element: Element) -> Iterator[str]:
             if tag in {TEXT + "s", TEXT + "tab", TEXT + "line-break"}:
                 yield " "
             elif tag == TEXT + "note":
-                body = child.find(TEXT + "note-body")
-                yield f" ({words(body)}) " if body is not None and words(body) else ""
+                yield _mark(child)
             elif tag in {TEXT + "p", TEXT + "h"}:
                 yield " "
                 yield from _pieces(child)
@@ -253,8 +314,7 @@ def _number(levels: dict[int, Element], level: int, counts: dict[int, int]) -> s
 
 def _figure(count: int, form: str) -> str:
     if form in {"a", "A"}:
-        letter = chr(ord(form) + (count - 1) % 26)
-        return letter * ((count - 1) // 26 + 1)
+        return letters(count) if form == "a" else letters(count).upper()
     if form in {"i", "I"}:
         return roman(count) if form == "I" else roman(count).lower()
     return str(count)

@@ -18,7 +18,7 @@ from openpyxl.utils.exceptions import InvalidFileException
 
 from ingest.parsers import Limits
 from ingest.parsers.odt import OFFICE, STYLE, TABLE, TEXT, broken, parts, repeated, rows_of, words
-from ingest.parsers.tables import table
+from ingest.parsers.tables import titled
 from ingest.sniff import File, Kind
 from rag.errors import DocumentError, RejectReason
 from rag.types import Block, BlockKind, Parsed
@@ -63,22 +63,8 @@ def _blocks(rows: Sequence[Row]) -> Iterator[Block]:
         if any(row):
             group.append(row)
             continue
-        yield from _group(group)
+        yield from titled(group)
         group = []
-
-
-def _group(rows: Sequence[Row]) -> Iterator[Block]:
-    filled = [index for row in rows for index, cell in enumerate(row) if cell]
-    if not filled:
-        return
-    left, right = min(filled), max(filled) + 1
-    trimmed = [tuple(row[index] if index < len(row) else "" for index in range(left, right)) for row in rows]
-    top = 0
-    while top < len(trimmed) and sum(map(bool, trimmed[top])) == 1:
-        yield Block(BlockKind.PARAGRAPH, next(cell for cell in trimmed[top] if cell))
-        top += 1
-    if top < len(trimmed):
-        yield table(trimmed[top:])
 
 
 # --- XLSX -----------------------------------------------------------------------------------------------

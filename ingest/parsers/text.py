@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -22,10 +23,15 @@ _MARKS: Final = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_LONGEST_FRONT_MATTER: Final = 65_536
+_METADATA: Final = re.compile(r"\s|#|- |[\w-]+\s*:")
+"""A line of YAML: a key, or what goes on from the line before."""
 _LEAST_ROWS: Final = 3
 _WIDEST_TABLE: Final = 400
 _WIDEST_WRAP: Final = 120
 """Characters of the longest line that may still be wrapped text; beyond, each line is a paragraph."""
+_NARROWEST_WRAP: Final = 30
+"""The same of the shortest: nobody wraps a text more tightly, but addresses and signatures have such lines."""
 
 
 class TextParser:
@@ -36,8 +42,27 @@ class TextParser:
 
     def parse(self, file: File, limits: Limits) -> Parsed:
         del limits  # the sandbox keeps them
-        text = decode(file.read())
+        text = without_front_matter(decode(file.read()))
         return Parsed(tuple(paragraphs(text)), Kind.TEXT.value)
+
+
+def without_front_matter(text: str) -> str:
+    """The text behind the metadata that stand before it between two lines of ``+++`` (TOML) or ``---`` (YAML).
+
+    Only what has the form of metadata is taken for them: a line of dashes may also rule off a letter's head.
+    """
+    fence = text[:3]
+    if fence not in {"+++", "---"} or text[3:].partition("\n")[0].strip():
+        return text
+    head, closed, body = text.partition("\n")[2].partition(f"\n{fence}")
+    rest, ended, after = body.partition("\n")
+    lines = [line for line in head.split("\n") if line.strip()]
+    if not closed or rest.strip() or len(head) > _LONGEST_FRONT_MATTER:
+        return text
+    sign = "=" if fence == "+++" else ":"
+    if not any(sign in line for line in lines) or (fence == "---" and not all(map(_METADATA.match, lines))):
+        return text
+    return after if ended else ""
 
 
 def decode(data: bytes, declared: str | None = None) -> str:
@@ -118,7 +143,7 @@ def _columns(lines: Sequence[str]) -> list[tuple[str, ...]]:
 def _width(lines: Sequence[str]) -> int:
     """The column at which the text was wrapped; 0 when its lines are whole paragraphs."""
     lengths = sorted(len(line) for line in lines if line.strip())
-    if not lengths or lengths[-1] > _WIDEST_WRAP:
+    if not lengths or not _NARROWEST_WRAP <= lengths[-1] <= _WIDEST_WRAP:
         return 0
     return lengths[-max(1, len(lengths) // 20)]
 
