@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-LOW: Final = 0.75
+LOW: Final = 0.85
 """Below this score a text layer is worse than what is recognised on the picture of its page, and is to be marked."""
 
-_SAMPLE: Final = 240
+_SAMPLE: Final = 200
 """White-space separated pieces of a page that are looked at word by word: a page in time, and half a page's words."""
 _BELIEVED: Final = 4.0
 """Good words that every page is credited with, so that a title of three names is not judged by them alone."""
@@ -28,7 +28,7 @@ _USUAL: Final = 0.06
 """Share of sound words that are in no list: technical terms, names in small letters."""
 _UNACCENTED: Final = 0.004
 """Accented letters among the letters of a text below which it is written without accents; usual French has 0.035."""
-_ACCENTED: Final = "éèêëàâîïôùûçÉÈÀÊ"
+_ACCENTED: Final = "éèêëàâîïôùûç"
 _LEAST_LETTERS: Final = 200
 _ACRONYM: Final = 6
 _WORD: Final = re.compile(r"[^\W\d_]{3,}")
@@ -36,16 +36,18 @@ _BROKEN: Final = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ufffd\ufdd0-
 """Controls, replacement characters and private use; ``\\x1c`` to ``\\x1f`` and ``\\x85`` part lines."""
 _MISREAD: Final = re.compile(r"[ÃÂ][\x80-\xbf€-™Œ-ž]|â€.|ï»¿|Ã\s(?=\w)")
 """UTF-8 that was read as Latin-1 or Windows-1252."""
-_DIGIT_INSIDE: Final = re.compile(r"[a-zß-ÿ]{2}\d{1,2}[a-zß-ÿ]|[a-zß-ÿ][01]\w?[a-zß-ÿ]{2}")
-_ADDRESS: Final = re.compile(r"[@/\\_]|www\.|\w\.\w+\.\w")
-"""What stands in addresses, paths and identifiers: no words, and no damage."""
-_HYPHEN: Final = re.compile(r"[^\W\d_]{2}[-\u00ad]\s*\n\s*[a-zß-ÿ]")
-_SIGN_INSIDE: Final = re.compile(r"[^\W\d_][*©®<>{}|^~§»«?!;$£%#=+¬°\"]+[a-zß-ÿ]")
+_HYPHEN: Final = re.compile(r"[^\W\d_]{2}[-\u00ad][ \t]*\n[ \t]*[a-zß-ÿ]")
+_ODD: Final = re.compile(
+    r"[a-zß-ÿ](?:[a-zß-ÿ]\d\d?[a-zß-ÿ]|[01]\w?[a-zß-ÿ]{2}"
+    r"|[*©®<>{}|^~§»«?!;$£%#=+¬°\"]+[a-zß-ÿ]|(?:[,;]|\.(?=[a-zß-ÿ]{2}))[a-zß-ÿ])"
+)
+"""Words with figures or signs in them."""
 _APART: Final = re.compile(r"(?<!\S)(?:[^\W\d_] ){4,}[^\W\d_](?!\S)")
 _FOREIGN: Final = (0.5, 0.85)
 """Most known words and least speakable unknown ones of a page in another language, which nobody here can judge."""
-_UNSPEAKABLE: Final = re.compile(r"[^aeiouyà-öø-ÿ]{5}|[aeiouyà-öø-ÿ]{5}|^[^aeiouyà-öø-ÿ]+$")
-_LIGATURES: Final = re.compile("[\ufb00-\ufb06]")
+_FOREIGN_ODD: Final = 0.005
+_UNSPEAKABLE: Final = re.compile(r".{18}|[^aeiouyà-öø-ÿ]{5}|[aeiouyà-öø-ÿ]{5}|^[^aeiouyà-öø-ÿ]+$")
+_LIGATURES: Final = "\ufb00\ufb01\ufb02\ufb03\ufb04\ufb05\ufb06"
 _FRENCH: Final = frozenset(
     "les des une est dans pour par sur que qui aux avec sont ces cette leur mais comme plus sans sous".split()
 )
@@ -54,19 +56,28 @@ _ENGLISH: Final = frozenset("the and for that with this are from not which shall
 
 def score(text: str) -> float:
     """How far the words of ``text`` can be trusted, from 0 (garbage) to 1 (whole); 1 where there are none to judge."""
+    text, cut = _HYPHEN.subn(_joined, text) if "-\n" in text or "\u00ad" in text else (text, 0)
     pieces = text.split()
     if not pieces:
         return 1.0
-    step = -(-len(pieces) // _SAMPLE)
-    sample = [piece for piece in pieces[::step] if not _ADDRESS.search(piece)]
-    if step == 1 and "-\n" in text:
-        sample = [piece for piece in _whole(text).split() if not _ADDRESS.search(piece)]
+    sample = " ".join([piece for piece in pieces[:: -(-len(pieces) // _SAMPLE)] if not _is_address(piece)])
     judged = _judged(sample)
-    damaged = (judged.unknown + _loss(text) * judged.unaccented) / (judged.words + _BELIEVED)
-    if judged.foreign:
-        damaged = 0.0
-    damaged = max(0.0, damaged - _USUAL) / (1 - _USUAL)
-    return round(max(0.0, 1.0 - damaged - _marks(text, pieces, sample)), 3)
+    odd = len(_ODD.findall(sample)) / (min(len(pieces), _SAMPLE) + _BELIEVED)
+    marked = odd + (_marks(text, pieces) + 0.5 * cut) / (len(pieces) + _BELIEVED)
+    if judged.foreign and odd < _FOREIGN_ODD:
+        return round(max(0.0, 1.0 - marked), 3)
+    damaged = _weight(text, pieces, judged) / (judged.words + _BELIEVED)
+    return round(max(0.0, 1.0 - max(0.0, damaged - _USUAL) / (1 - _USUAL) - marked), 3)
+
+
+def _is_address(piece: str) -> bool:
+    """Whether it stands for no word though it has letters: addresses, paths, identifiers, leaders of dots."""
+    return "/" in piece or "@" in piece or "_" in piece or "\\" in piece or piece.count(".") > 1
+
+
+def _joined(found: re.Match[str]) -> str:
+    """A word that a line break cut, whole again."""
+    return re.sub(r"[-\u00ad\s]", "", found[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +99,10 @@ class _Judged:
         return self.known < _FOREIGN[0] * self.words and self.speakable > _FOREIGN[1] * self.unknown
 
 
-def _judged(sample: list[str]) -> _Judged:
+def _judged(sample: str) -> _Judged:
     lists = _lists()
     known = unknown = speakable = unaccented = 0
-    for word in _WORD.findall(_spelled(" ".join(sample))):
+    for word in _WORD.findall(_spelled(sample)):
         low = word.lower()
         if low in lists.words:
             known += 1
@@ -110,10 +121,6 @@ def _judged(sample: list[str]) -> _Judged:
     return _Judged(known, unknown, speakable, unaccented)
 
 
-def _whole(text: str) -> str:
-    return _HYPHEN.sub(lambda found: re.sub(r"[-\u00ad\s]", "", found[0]), text)
-
-
 def _spelled(text: str) -> str:
     """Text as the lists spell it."""
     if "œ" in text or "Œ" in text:
@@ -121,35 +128,36 @@ def _spelled(text: str) -> str:
     return unicodedata.normalize("NFKC", text)
 
 
-def _loss(text: str) -> float:
-    """What a word without its accents counts as: little by itself, much where a French page has no accent at all."""
-    words = frozenset(text.lower().split())
-    if len(words & _FRENCH) < 4 or len(words & _FRENCH) <= len(words & _ENGLISH):
-        return 0.5
-    letters = sum(map(str.isalpha, text))
-    accented = sum(map(text.count, _ACCENTED))
-    return 3.0 if letters >= _LEAST_LETTERS and accented < _UNACCENTED * letters else 1.0
+def _weight(text: str, pieces: list[str], judged: _Judged) -> float:
+    """How many words are damaged; where a French page has no accents at all, its odd words stand for many more."""
+    if not judged.unknown and not judged.unaccented:
+        return 0.0
+    words = frozenset(pieces)
+    french = len(words & _FRENCH)
+    if french < 4 or french <= len(words & _ENGLISH):
+        return judged.unknown + 0.5 * judged.unaccented
+    letters = len(text) - sum(map(text.count, " \n.0123456789"))
+    bare = letters >= _LEAST_LETTERS and sum(map(text.count, _ACCENTED)) < _UNACCENTED * letters
+    return (3.0 if bare else 1.0) * (judged.unknown + judged.unaccented)
 
 
-def _marks(text: str, pieces: list[str], sample: list[str]) -> float:
-    """The share of words that bear a mark of damage whatever they mean."""
-    count = len(pieces) + _BELIEVED
-    share = 0.0
-    if _BROKEN.search(text):
-        whole = sum(bool(_BROKEN.search(piece)) for piece in pieces if len(piece) > 1)
-        lone = sum(bool(_BROKEN.search(piece)) for piece in pieces if len(piece) == 1)  # mostly bullets and boxes
-        share += (whole + 0.1 * lone) / count
+def _marks(text: str, pieces: list[str]) -> float:
+    """The number of words that bear a mark of damage whatever they mean."""
+    count = _apart(text, pieces)
+    if "\ufffd" in text or not "".join(pieces).isprintable():
+        count += sum(bool(_BROKEN.search(piece)) for piece in pieces if len(piece) > 1)
+        count += 0.1 * sum(bool(_BROKEN.search(piece)) for piece in pieces if len(piece) == 1)  # bullets and boxes
     if "Ã" in text or "Â" in text or "â€" in text or "ï»¿" in text:
-        share += len(_MISREAD.findall(text)) / count
-    if "-\n" in text or "\u00ad" in text:
-        share += 0.5 * len(_HYPHEN.findall(text)) / count
-    if _LIGATURES.search(text):
-        share += 0.3 * len(_LIGATURES.findall(text)) / count
-    if sum(len(piece) == 1 for piece in pieces) > 0.1 * len(pieces):
-        apart = sum(len(run) for run in _APART.findall(text) if sum(map(str.isascii, run)) > 0.7 * len(run))
-        share += 0.5 * apart / len(text)
-    odd = sum(bool(_DIGIT_INSIDE.search(piece) or _SIGN_INSIDE.search(piece)) for piece in sample)
-    return share + odd / (len(sample) + _BELIEVED)
+        count += len(_MISREAD.findall(text))
+    return count + 0.3 * sum(map(text.count, _LIGATURES))
+
+
+def _apart(text: str, pieces: list[str]) -> float:
+    """How many pieces are the letters of words written apart, half of them counted."""
+    if len(text) > 3.5 * len(pieces):  # words have five letters, and these would have one
+        return 0.0
+    runs = (run for run in _APART.findall(text) if sum(map(str.isascii, run)) > 0.7 * len(run))
+    return 0.5 * sum(len(run.split()) for run in runs)
 
 
 # --- the words ------------------------------------------------------------------------------------------
