@@ -10,10 +10,10 @@ import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Final
 
+from ingest.difference import Action
 from ingest.discover import Discovery, Found
 from rag.catalog import DocumentRow
 from rag.errors import Conflict, RejectReason
@@ -21,14 +21,6 @@ from rag.types import Corpus, Rejected
 
 MOST_REMOVED: Final = 0.1
 """Share of the documents that may disappear without a word: an unmounted share looks like an empty folder."""
-
-
-class Action(StrEnum):
-    ADDED = "added"
-    CHANGED = "changed"
-    MOVED = "moved"
-    REMOVED = "removed"
-    UNCHANGED = "unchanged"
 
 
 @dataclass(frozen=True, slots=True)

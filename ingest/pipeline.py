@@ -11,40 +11,61 @@ import datetime as dt
 import functools
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from ingest import manifest
 from ingest.ahead import ahead
-from ingest.compare import Action, Plan, Step, compare, guard
+from ingest.archives import Members
+from ingest.compare import Plan, Step, compare, guard
+from ingest.difference import Action, Difference, DocumentChange, counted, difference, settled
 from ingest.discover import Discovery, discover, rejection
-from ingest.reading import Order, Reader, Reading, articles, content, digest
+from ingest.reading import Order, Reader, Reading, articles
+from ingest.recall import Known, Recall, together
 from rag import lexical
 from rag.catalog import ArticleRow, Catalog, DocumentRow, Snapshot, published_meanwhile
-from rag.errors import BadRequest, Cancelled, Conflict, DocumentError, OperatorError, RejectReason, VaubanError
+from rag.database import LOST, UNREACHABLE
+from rag.errors import (
+    BadRequest,
+    Cancelled,
+    Conflict,
+    DocumentError,
+    OperatorError,
+    RejectReason,
+    StoreError,
+    VaubanError,
+)
 from rag.home import Home, translated, write_atomically
 from rag.seams import Embedder, VectorStore
-from rag.types import Chunk, Corpus, Document, Point, Rejected, RunState, Stored, SyncOptions, Vector
+from rag.types import Chunk, Corpus, Document, Outcome, Point, Rejected, RunState, SyncOptions, Vector
 
+ARTICLES: Final = "articles_"
+"""What the names of the counts of articles begin with among the counts of a run."""
 WINDOW: Final = 2_000
 """Chunks that are embedded and staged together: enough for batches of like length, a few MB of text."""
 FIRST_WINDOW: Final = 256
 """Chunks of the first window, so that the encoder need not wait long; each one after it is twice as large."""
 SLICE: Final = 256
 """Chunks given to the embedder at once, sorted by length: a cancel or a progress bar waits no longer than that."""
+PATIENCE: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
+"""Seconds between the attempts at what a lost database must be told: a server that is started again takes some."""
 WINDOWS_AHEAD: Final = 1
 """Windows that are read and split while another one is embedded."""
 
 _READING_PROGRAM: Final = (
     "ingest/chunk.py",
     "ingest/outline.py",
+    "ingest/quality.py",
     "ingest/reading.py",
     "ingest/sniff.py",
+    "ingest/validity.py",
     "ingest/parsers",
     "rag/references.py",
     "rag/sentences.py",
@@ -68,17 +89,19 @@ class Progress(Protocol):
 
 
 _Result = tuple[Order, Reading | DocumentError]
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a sync works with; the caller owns the store."""
+    """What a sync works with; the caller owns the store. Without ``members``, archives are not looked into."""
 
     home: Home
     catalog: Catalog
     store: VectorStore
     embedder: Embedder
     reader: Reader
+    members: Members | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +109,8 @@ class SyncReport:
     """What a sync did, or with ``dry_run`` would do. ``snapshot`` is the published one afterwards, if there is one.
 
     ``chunks`` counts what is visible afterwards, ``embedded`` the vectors that had to be computed. A moved document
-    counts as changed; one whose file was not taken in counts as rejected only.
+    counts as changed too, and one whose file was not taken in as rejected only. ``articles`` counts, by what has become
+    of them, those of the documents that were looked into; ``plan`` says it of each, in a dry run.
     """
 
     snapshot: int | None
@@ -98,14 +122,17 @@ class SyncReport:
     chunks: int
     embedded: int
     seconds: float
+    moved: int = 0
+    articles: Mapping[str, int] = field(default_factory=dict)
     dry_run: bool = False
-    plan: tuple[Step, ...] = ()
+    plan: tuple[DocumentChange, ...] = ()
 
     @property
     def counts(self) -> dict[str, float]:
-        """The numbers of the report, by the names of ``ingest sync --json``."""
-        names = ("added", "changed", "removed", "unchanged", "chunks", "embedded", "seconds")
-        return {name: getattr(self, name) for name in names}
+        """The numbers of the report, by the names of ``ingest sync --json``; of articles, each by itself."""
+        names = ("added", "changed", "moved", "removed", "unchanged", "chunks", "embedded", "seconds")
+        of_articles = {f"{ARTICLES}{action}": count for action, count in self.articles.items()}
+        return {name: getattr(self, name) for name in names} | of_articles
 
     @property
     def exit_code(self) -> int:
@@ -121,20 +148,16 @@ class SyncReport:
             "snapshot": self.snapshot,
             "added": self.added,
             "changed": self.changed,
+            "moved": self.moved,
             "removed": self.removed,
             "unchanged": self.unchanged,
+            "articles": {action.value: self.articles.get(action.value, 0) for action in Action},
             "rejected": rejected,
             "chunks": self.chunks,
             "embedded": self.embedded,
             "seconds": round(self.seconds, 3),
         }
-        if self.dry_run:
-            said["plan"] = [
-                {"action": step.action.value, "document": step.id, "path": step.path}
-                for step in self.plan
-                if step.action is not Action.UNCHANGED
-            ]
-        return said
+        return said | {"plan": [change.as_json() for change in self.plan]} if self.dry_run else said
 
 
 def unseen(stage: Stage, done: int, total: int) -> None:
@@ -142,33 +165,129 @@ def unseen(stage: Stage, done: int, total: int) -> None:
 
 
 def plan(
-    folder: Path, name: str, catalog: Catalog | None, *, init: bool = False, progress: Progress = unseen
+    folder: Path,
+    name: str,
+    catalog: Catalog | None,
+    *,
+    init: bool = False,
+    progress: Progress = unseen,
+    members: Members | None = None,
+    reader: Reader | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> SyncReport:
-    """What a sync would do, by names, bytes and metadata alone; touches nothing and needs no store.
+    """What a sync would do; writes nothing anywhere, and needs neither a store nor a lock.
+
+    ``reader`` reads the documents that are new or changed, so that the plan says what becomes of their articles and
+    which files would be rejected; without one, names, bytes and metadata are all that is compared.
 
     Raises:
         BadRequest: see :func:`sync`.
+        Cancelled: ``cancelled`` said so.
     """
     start = time.perf_counter()
     corpus = _declared(folder, name, init=init)
     known = catalog is not None and name in {one.name for one in catalog.corpora()}
     lineage = catalog.published(name) if catalog is not None and known else ()
     published = catalog.documents(name, lineage) if catalog is not None and known else []
-    discovery = _discovered(folder, name, progress)
-    steps = compare(discovery, published, corpus, reading_program())
+    discovery = _discovered(folder, name, progress, members)
+    todo = compare(discovery, published, corpus, reading_program())
+    going = [step for step in todo.steps if step.action is not Action.UNCHANGED]
+    reading = todo.of(Action.ADDED, Action.CHANGED) if reader is not None else []
+    preview = _Preview(catalog, name, lineage, progress, cancelled)
+    if reader is not None:
+        preview.read(reader, reading, corpus)
+    preview.leave(todo.of(Action.REMOVED))
+    changes = settled(
+        DocumentChange(step.action, step.id, step.path, preview.differences.get(step.id, Difference()))
+        for step in going
+        if step.id not in preview.left_out
+    )
+    counts = Counter(change.action for change in changes)
+    gone = {change.document for change in changes if change.action is not Action.MOVED}
+    chunks = sum(row.chunks for row in published if reader is None or row.document.id not in gone)
     return SyncReport(
         snapshot=lineage[0] if lineage else None,
-        added=len(steps.of(Action.ADDED)),
-        changed=len(steps.of(Action.CHANGED, Action.MOVED)),
-        removed=len(steps.of(Action.REMOVED)),
-        unchanged=len(steps.of(Action.UNCHANGED)),
-        rejected=steps.rejected,
-        chunks=sum(row.chunks for row in published),
+        added=counts[Action.ADDED],
+        changed=counts[Action.CHANGED] + counts[Action.MOVED],
+        moved=counts[Action.MOVED],
+        removed=counts[Action.REMOVED],
+        unchanged=len(todo.of(Action.UNCHANGED)) + preview.same,
+        rejected=tuple(sorted((*todo.rejected, *preview.rejected), key=lambda row: row.path)),
+        chunks=chunks + preview.chunks,
         embedded=0,
         seconds=time.perf_counter() - start,
+        articles=counted(changes),
         dry_run=True,
-        plan=steps.steps,
+        plan=changes,
     )
+
+
+class _Preview:
+    """What reading the documents of a plan shows, without a store: their articles against the published ones."""
+
+    def __init__(
+        self,
+        catalog: Catalog | None,
+        name: str,
+        lineage: Sequence[int],
+        progress: Progress,
+        cancelled: Callable[[], bool],
+    ) -> None:
+        self._catalog = catalog
+        self._name = name
+        self._lineage = lineage
+        self._progress = progress
+        self._cancelled = cancelled
+        self.differences: dict[str, Difference] = {}
+        self.rejected: list[Rejected] = []
+        self.left_out: set[str] = set()
+        """Documents that are rejected, or that would be published as they are."""
+        self.same = 0
+        self.chunks = 0
+
+    def read(self, reader: Reader, steps: Sequence[Step], corpus: Corpus) -> None:
+        of = {step.id: step for step in steps}
+        before: dict[str, tuple[ArticleRow, ...]] = {}
+
+        def orders() -> Iterator[Order]:
+            for some in together(steps):
+                before.update(self._articles(some))
+                yield from (_ordered(step, corpus) for step in some)
+
+        self._progress(Stage.PARSE, 0, len(of))
+        with closing(_closable(reader.read(orders()))) as results:
+            for done, (order, result) in enumerate(results, start=1):
+                _stop_when(self._cancelled)
+                step, was = of[order.id], before.pop(order.id, ())
+                if isinstance(result, DocumentError):
+                    self.rejected.append(rejection(step.path, result))
+                    self.left_out.add(step.id)
+                else:
+                    self._compared(step, was, result)
+                self._progress(Stage.PARSE, done, len(of))
+
+    def leave(self, steps: Sequence[Step]) -> None:
+        """Note the articles of documents that would be removed."""
+        for some in together(steps):
+            found = self._articles(some)
+            self.differences |= {step.id: difference(found.get(step.id, ()), ()) for step in some}
+
+    def _compared(self, step: Step, was: Sequence[ArticleRow], reading: Reading) -> None:
+        found = difference(was, articles(reading.chunks))
+        before = step.before
+        alike = before is not None and _alike(before.document, reading.document) and not found.changes
+        if before is not None and alike and before.chunks == len(reading.chunks):
+            self.same += 1
+            self.left_out.add(step.id)
+            return
+        self.differences[step.id] = found
+        self.chunks += len(reading.chunks)
+
+    def _articles(self, steps: Sequence[Step]) -> dict[str, tuple[ArticleRow, ...]]:
+        published = [step.id for step in steps if step.before is not None]
+        if self._catalog is None or not published:
+            return {}
+        return self._catalog.outlines(self._name, self._lineage, published)
 
 
 def sync(
@@ -190,25 +309,66 @@ def sync(
         DiskFull, StoreError, ModelError: nothing was published.
     """
     options = options or SyncOptions()
-    if options.dry_run:
-        if run is None:
-            return plan(folder, name, parts.catalog, init=options.init, progress=progress)
-        parts.catalog.start_run(run)
-        with _recorded(parts.catalog, run):
-            report = plan(folder, name, parts.catalog, init=options.init, progress=progress)
-            _end(parts.catalog, run, report)
-        return report
     catalog = parts.catalog
+    if options.dry_run and run is None:
+        return _planned(folder, parts, name, options, progress, cancelled)
     run = run or catalog.add_run(manifest.checked_name(name))
     catalog.start_run(run)
     with _recorded(catalog, run):
-        report = _Sync(folder, name, parts, options, progress, cancelled).run()
-        _end(catalog, run, report)
+        if options.dry_run:
+            report = _planned(folder, parts, name, options, progress, cancelled)
+            _end(catalog, run, report, [_outcome(change) for change in report.plan])
+            return report
+        with catalog.writing_corpus(name):
+            work = _Sync(folder, name, parts, options, progress, cancelled)
+            report = work.run()
+        _end(catalog, run, report, work.outcomes)
     return report
 
 
-def _end(catalog: Catalog, run: str, report: SyncReport) -> None:
-    catalog.end_run(run, RunState.DONE, snapshot=report.snapshot, counts=report.counts, rejected=report.rejected)
+def _planned(
+    folder: Path, parts: Parts, name: str, options: SyncOptions, progress: Progress, cancelled: Callable[[], bool]
+) -> SyncReport:
+    return plan(
+        folder,
+        name,
+        parts.catalog,
+        init=options.init,
+        progress=progress,
+        members=parts.members,
+        reader=parts.reader,
+        cancelled=cancelled,
+    )
+
+
+def _end(catalog: Catalog, run: str, report: SyncReport, outcomes: Sequence[Outcome]) -> None:
+    _patiently(
+        lambda: catalog.end_run(
+            run,
+            RunState.DONE,
+            snapshot=report.snapshot,
+            counts=report.counts,
+            rejected=report.rejected,
+            outcomes=outcomes,
+        )
+    )
+
+
+def _outcome(change: DocumentChange, warnings: Sequence[str] = ()) -> Outcome:
+    counts = {action.value: count for action, count in change.articles.counts.items() if count}
+    return Outcome(change.document, change.path, change.action.value, counts, tuple(warnings))
+
+
+def _patiently(tell: Callable[[], _Answer]) -> _Answer:
+    """What ``tell`` answers, asked again where the database is lost: it must be something that may be told twice."""
+    for seconds in PATIENCE:
+        try:
+            return tell()
+        except StoreError as error:
+            if error.code not in {LOST, UNREACHABLE}:
+                raise
+        time.sleep(seconds)
+    return tell()
 
 
 @contextmanager
@@ -231,39 +391,27 @@ def _recorded(catalog: Catalog, run: str) -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    """A chunk that is published now: its point, and a digest of all that is stored of it but its audience."""
-
-    point: str
-    content: str
-
-
-@dataclass(frozen=True, slots=True)
 class _Version:
     """A document that was read. ``same`` says that this gave what is published already."""
 
     step: Step
     row: DocumentRow
     same: bool
+    change: Difference
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class _Read:
-    """The version that was read, its chunks to stage with the vectors that came along, and the points that go."""
+class _Part:
+    """Chunks to stage, with the vectors that came along, and points that go; of one document, or of a window.
 
-    version: _Version
-    new: tuple[Chunk, ...]
-    gone: tuple[str, ...]
-    vectors: Mapping[str, Vector]
-
-
-@dataclass(frozen=True, slots=True)
-class _Window:
-    """Chunks that are embedded and staged together, with the vectors that came along, and points that go."""
+    ``known`` are the ids of those chunks whose vectors the store may have.
+    """
 
     new: tuple[Chunk, ...]
     gone: tuple[str, ...]
-    vectors: Mapping[str, Vector]
+    vectors: Mapping[str, Vector] = field(default_factory=dict)
+    known: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -273,6 +421,7 @@ class _Outcome:
     read: list[_Version] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     stale: set[str] = field(default_factory=set)
+    removed: dict[str, Difference] = field(default_factory=dict)
     refused: set[str] = field(default_factory=set)
     """Ids of documents that were ordered and not taken in."""
     embedded: int = 0
@@ -302,11 +451,10 @@ class _Sync:
         self._parent: int | None = None
         self._lineage: tuple[int, ...] = ()
         self._draft: Snapshot | None = None
-        self._published: dict[str, dict[str, _Known]] = {}
-        self._embeddable: dict[str, dict[str, set[str]]] = {}
-        self._titles: Mapping[str, frozenset[str]] = {}
         self._total = 0
         self._embedded = 0
+        self.outcomes: list[Outcome] = []
+        """What was done to documents, for the record of the run; empty before the end of :meth:`run`."""
 
     def run(self) -> SyncReport:
         start = time.perf_counter()
@@ -319,17 +467,16 @@ class _Sync:
         lineage = self._catalog.published(self._name)
         self._parent, self._lineage = (lineage[0] if lineage else None), lineage
         published = self._catalog.documents(self._name, lineage)
-        discovery = _discovered(self._folder, self._name, self._progress)
+        discovery = _discovered(self._folder, self._name, self._progress, self._parts.members)
         todo = compare(discovery, published, corpus, reading_program())
         self._restrict(todo)
         if not self._options.confirm_removals:
             guard(todo, published, discovery)
         # 3. Parse, split, embed and stage what is new; note what goes.
-        abandoned = self._catalog.abandoned(self._name)
+        abandoned = self._catalog.abandon(self._name)
         outcome = _Outcome(rejected=list(todo.rejected), stale=set(todo.stale))
         if todo.of(Action.ADDED, Action.CHANGED, Action.REMOVED):
-            self._recall(todo, lineage, abandoned)
-            self._take_in(todo, corpus, outcome)
+            self._take_in(todo, corpus, abandoned, outcome)
         # 4. Publish, in one transaction, when there is anything to publish.
         self._check()
         self._progress(Stage.PUBLISH, 0, 1)
@@ -342,10 +489,7 @@ class _Sync:
         return replace(report, seconds=time.perf_counter() - start)
 
     def _check(self) -> None:
-        if self._cancelled():
-            raise Cancelled(
-                "the sync was cancelled; nothing was published", "synchronisation annulée ; rien n'est publié"
-            )
+        _stop_when(self._cancelled)
 
     def _restrict(self, todo: Plan) -> None:
         """Set the audience of every document on all its versions where it is another than what is said now."""
@@ -359,40 +503,14 @@ class _Sync:
                 self._store.restrict(self._name, step.id, *audience)
                 self._catalog.restrict(self._name, step.id, *audience)
 
-    def _recall(self, todo: Plan, lineage: Sequence[int], abandoned: Sequence[int]) -> None:
-        """Learn what is published of the documents that change, and of which texts the store has the vectors."""
-        changing = [step.id for step in todo.of(Action.CHANGED, Action.REMOVED)]
-        for stored in self._store.contents(self._name, lineage, changing) if lineage and changing else ():
-            known = _Known(stored.point, content(stored.chunk))
-            self._published.setdefault(stored.chunk.document, {})[stored.chunk.id] = known
-            self._remember(stored)
-        reading = [step.id for step in todo.of(Action.ADDED, Action.CHANGED)]
-        for number in abandoned:
-            for stored in self._store.contents(self._name, (number,), reading):
-                self._remember(stored)
-        self._titles = self._catalog.titles(self._name)
-
-    def _remember(self, stored: Stored) -> None:
-        chunk = stored.chunk
-        self._embeddable.setdefault(chunk.document, {}).setdefault(chunk.id, set()).add(digest(chunk.search_text))
-
-    def _same_text(self, chunk: Chunk) -> bool:
-        """Whether a vector that the store has under this chunk's id is surely one of this text.
-
-        Ids hold the text but not the title, which is embedded with it.
-        """
-        of_document = self._embeddable.get(chunk.document, {})
-        return self._titles.get(chunk.document, frozenset()) <= {chunk.title} and of_document.get(chunk.id, set()) <= {
-            digest(chunk.search_text)
-        }
-
     # --- parse, split, embed, stage
 
-    def _take_in(self, todo: Plan, corpus: Corpus, outcome: _Outcome) -> None:
+    def _take_in(self, todo: Plan, corpus: Corpus, abandoned: Sequence[int], outcome: _Outcome) -> None:
         """Stage everything that the plan asks for; returns when all of it is durable."""
         if self._parts.reader.stages:
             self._begun()  # here, because each order names the draft
-        windows = _windows(self._read(todo, corpus, outcome), self._leaving(todo))
+        recall = Recall(self._catalog, self._store, self._name, self._lineage, abandoned)
+        windows = _windows(chain(self._leaving(todo, recall, outcome), self._read(todo, corpus, recall, outcome)))
         staged = 0
         writing: Future[None] | None = None
         with (
@@ -428,61 +546,56 @@ class _Sync:
             Conflict: the corpus was rolled back since it was compared with the folder.
         """
         if self._draft is None:
-            draft = self._catalog.begin(self._name)
+            draft = _patiently(lambda: self._catalog.begin(self._name))
             if draft.parent != self._parent:
                 raise published_meanwhile(self._name)
             self._draft = draft
         return self._draft.number
 
-    def _leaving(self, todo: Plan) -> list[str]:
+    def _leaving(self, todo: Plan, recall: Recall, outcome: _Outcome) -> Iterator[_Part]:
         """The points of the documents that are removed."""
-        gone = [self._published.get(step.id, {}) for step in todo.of(Action.REMOVED)]
-        return [known.point for chunks in gone for known in chunks.values()]
+        for some in together([step.id for step in todo.of(Action.REMOVED)]):
+            self._check()
+            outlines = self._catalog.outlines(self._name, self._lineage, some)
+            outcome.removed |= {document: difference(outlines.get(document, ()), ()) for document in some}
+            yield _Part((), tuple(chain.from_iterable(recall.points(some).values())))
 
-    def _read(self, todo: Plan, corpus: Corpus, outcome: _Outcome) -> Iterator[_Read]:
+    def _read(self, todo: Plan, corpus: Corpus, recall: Recall, outcome: _Outcome) -> Iterator[_Part]:
         """Each document that can be read, as it is read; the others become rows of ``outcome``."""
         steps = {step.id: step for step in todo.of(Action.ADDED, Action.CHANGED)}
+        known: dict[str, Known] = {}
+
+        def orders() -> Iterator[Order]:
+            for some in together(steps.values()):
+                known.update(recall.of([step.id for step in some]))
+                yield from (self._order(step, corpus, known[step.id]) for step in some)
+
         self._progress(Stage.PARSE, 0, len(steps))
-        orders = (self._order(step, corpus) for step in steps.values())
-        with closing(_closable(self._parts.reader.read(orders))) as results:
+        with closing(_closable(self._parts.reader.read(orders()))) as results:
             for done, (order, result) in enumerate(results, start=1):
                 self._check()
                 step = steps[order.id]
                 try:
                     if isinstance(result, DocumentError):
                         raise result
-                    read = self._compared(step, result)
+                    version, part = self._compared(step, known.pop(step.id), result)
                 except DocumentError as error:
                     outcome.rejected.append(rejection(step.path, error))
                     outcome.refused.add(step.id)
                     if step.before is not None:
                         outcome.stale.add(step.id)
                 else:
-                    outcome.read.append(read.version)
+                    outcome.read.append(version)
                     outcome.embedded += result.embedded
-                    self._total += len(read.new)
-                    yield read
+                    self._total += len(part.new)
+                    yield part
                 self._progress(Stage.PARSE, done, len(steps))
 
-    def _order(self, step: Step, corpus: Corpus) -> Order:
-        assert step.found is not None
-        found = step.found
-        titles = self._titles.get(step.id, frozenset())
-        # Where a document has had several titles, its ids do not tell which of them a vector is of.
-        texts = self._embeddable.get(step.id, {}) if len(titles) < 2 else {}
-        return Order(
-            source=found.source,
-            id=step.id,
-            path=found.path,
-            sha256=found.sha256,
-            metadata=found.metadata,
-            corpus=corpus,
-            published={chunk: known.content for chunk, known in self._published.get(step.id, {}).items()},
-            embedded={chunk: next(iter(of)) for chunk, of in texts.items() if len(of) == 1},
-            snapshot=self._begun() if self._parts.reader.stages else None,
-        )
+    def _order(self, step: Step, corpus: Corpus, known: Known) -> Order:
+        order = replace(_ordered(step, corpus), published=known.contents, embedded=known.embedded)
+        return replace(order, snapshot=self._begun()) if self._parts.reader.stages else order
 
-    def _compared(self, step: Step, reading: Reading) -> _Read:
+    def _compared(self, step: Step, known: Known, reading: Reading) -> tuple[_Version, _Part]:
         """The new version of a document and what of it is new.
 
         Raises:
@@ -494,19 +607,20 @@ class _Sync:
             raise DocumentError(
                 RejectReason.UNREADABLE, "it changed while it was read; sync again", "modifié pendant la lecture"
             )
-        before = self._published.get(step.id, {})
-        kept = {chunk.id for chunk in chunks if _unchanged(before.get(chunk.id), chunk)}
+        kept = {chunk.id for chunk in chunks if known.unchanged(chunk)}
         new = tuple(chunk for chunk in chunks if chunk.id not in kept)
-        gone = tuple(known.point for identifier, known in before.items() if identifier not in kept)
+        gone = tuple(point for identifier, point in known.points.items() if identifier not in kept)
         same = not new and not gone and step.before is not None and _alike(step.before.document, document)
         row = DocumentRow(document, step.digest, len(chunks), articles=articles(chunks))
+        version = _Version(step, row, same, difference(known.articles, row.articles), reading.warnings)
         here = tuple(chunk for chunk in new if chunk.id not in reading.staged)
-        return _Read(_Version(step, row, same), here, gone, reading.vectors)
+        reusable = frozenset(chunk.id for chunk in here if known.may_have_vector(chunk))
+        return version, _Part(here, gone, reading.vectors, reusable)
 
-    def _vectors(self, window: _Window) -> dict[str, Vector]:
+    def _vectors(self, window: _Part) -> dict[str, Vector]:
         """The vectors of a window's chunks by id: those that came along, the store's, else the embedder's."""
         vectors = dict(window.vectors)
-        reusable = [chunk.id for chunk in window.new if chunk.id not in vectors and self._same_text(chunk)]
+        reusable = {chunk.id for chunk in window.new if chunk.id in window.known and chunk.id not in vectors}
         vectors |= self._store.vectors(self._name, reusable) if reusable else {}
         missing = sorted(
             (chunk for chunk in window.new if chunk.id not in vectors),
@@ -523,7 +637,7 @@ class _Sync:
             self._progress(Stage.EMBED, self._embedded, self._total)
         return vectors
 
-    def _stage(self, number: int, window: _Window, vectors: Mapping[str, Vector]) -> None:
+    def _stage(self, number: int, window: _Part, vectors: Mapping[str, Vector]) -> None:
         points = [Point(chunk, vectors[chunk.id], lexical.chunk_vector(chunk)) for chunk in window.new]
         self._store.stage(self._name, number, points, window.gone)
 
@@ -532,36 +646,61 @@ class _Sync:
     def _publish(self, todo: Plan, published: Sequence[DocumentRow], outcome: _Outcome) -> SyncReport:
         """Publish what is new, when anything is; the report, without its duration."""
         read = [item for item in outcome.read if not item.same]
-        moving = todo.of(Action.MOVED)
+        moving, removing = todo.of(Action.MOVED), todo.of(Action.REMOVED)
         outlines = self._catalog.outlines(self._name, self._lineage, [step.id for step in moving]) if moving else {}
-        moved = [_moved(step, outlines.get(step.id, ())) for step in moving]
-        removed = [step.id for step in todo.of(Action.REMOVED)]
-        rows = [item.row for item in read] + moved
+        rows = [item.row for item in read] + [_moved(step, outlines.get(step.id, ())) for step in moving]
+        removed = [step.id for step in removing]
         gone = {row.document.id for row in rows} | set(removed)
         chunks = sum(row.chunks for row in published if row.document.id not in gone) + sum(row.chunks for row in rows)
         if rows or removed:
-            self._begun()
-            assert self._draft is not None
-            self._catalog.publish(self._draft, added=rows, removed=removed, stale=outcome.stale, chunks=chunks)
+            self._make_visible(rows, removed, outcome.stale, chunks)
         else:
             self._catalog.mark(self._name, outcome.stale)
             if not self._options.automatic:
                 self._catalog.unhold(self._name)
-        again = {item.step.id: item.step.digest for item in outcome.read if item.same}
+        again = [item.row for item in outcome.read if item.same]
         if again:
             self._catalog.refresh(self._name, again)
+        changes = settled(
+            [
+                *(DocumentChange(item.step.action, item.step.id, item.step.path, item.change) for item in read),
+                *(DocumentChange(step.action, step.id, step.path, outcome.removed[step.id]) for step in removing),
+                *(DocumentChange(step.action, step.id, step.path) for step in moving),
+            ]
+        )
+        warnings = {item.step.id: item.warnings for item in read}
+        self.outcomes = [_outcome(change, warnings.get(change.document, ())) for change in changes]
         lineage = self._catalog.published(self._name)
         return SyncReport(
             snapshot=lineage[0] if lineage else None,
             added=sum(item.step.action is Action.ADDED for item in read),
-            changed=sum(item.step.action is Action.CHANGED for item in read) + len(moved),
+            changed=sum(item.step.action is Action.CHANGED for item in read) + len(moving),
+            moved=len(moving),
             removed=len(removed),
             unchanged=len(todo.of(Action.UNCHANGED)) + len(again),
             rejected=tuple(sorted(outcome.rejected, key=lambda row: row.path)),
             chunks=chunks,
             embedded=self._embedded + outcome.embedded,
             seconds=0.0,
+            articles=counted(changes),
         )
+
+    def _make_visible(
+        self, rows: Sequence[DocumentRow], removed: Collection[str], stale: Collection[str], chunks: int
+    ) -> None:
+        """Publish the draft.
+
+        Raises:
+            Conflict: something else was published meanwhile, or another host took this run for a dead one.
+        """
+        self._begun()
+        assert self._draft is not None
+        draft = self._draft
+        try:
+            _patiently(lambda: self._catalog.publish(draft, added=rows, removed=removed, stale=stale, chunks=chunks))
+        except Conflict:
+            self._catalog.leave(draft)  # whoever comes next discards what was staged, also what came too late
+            raise
 
     def _tidy(self, abandoned: Sequence[int], *, grown: bool) -> None:
         """Remove what no snapshot that may be read needs; may be interrupted anywhere and is then done next time."""
@@ -617,8 +756,8 @@ def _declared(folder: Path, name: str, *, init: bool, write: bool = False) -> Co
     return corpus
 
 
-def _discovered(folder: Path, name: str, progress: Progress) -> Discovery:
-    found = discover(folder, name, lambda count: progress(Stage.DISCOVER, count, 0))
+def _discovered(folder: Path, name: str, progress: Progress, members: Members | None) -> Discovery:
+    found = discover(folder, name, lambda count: progress(Stage.DISCOVER, count, 0), members)
     if "" in found.closed:
         raise BadRequest(
             f"the folder {folder} cannot be listed; give this user the right to read it",
@@ -638,23 +777,39 @@ def _on_hold(name: str) -> Conflict:
     )
 
 
-def _windows(reads: Iterable[_Read], leaving: Sequence[str]) -> Iterator[_Window]:
+def _windows(parts: Iterable[_Part]) -> Iterator[_Part]:
     """The chunks to stage and the points that go, in windows of at most :data:`WINDOW` chunks."""
     size = min(FIRST_WINDOW, WINDOW)
     new: list[Chunk] = []
-    gone = list(leaving)
+    gone: list[str] = []
     vectors: dict[str, Vector] = {}
-    for read in reads:
-        new += read.new
-        gone += read.gone
-        vectors |= read.vectors
-        while len(new) >= size:
-            yield _Window(tuple(new[:size]), tuple(gone), vectors)
+    known: set[str] = set()
+    for part in parts:
+        new += part.new
+        gone += part.gone
+        vectors |= part.vectors
+        known |= part.known
+        while len(new) >= size or len(gone) >= WINDOW:
+            yield _Part(tuple(new[:size]), tuple(gone), vectors, frozenset(known))
             new, gone = new[size:], []
-            vectors = {chunk.id: vectors[chunk.id] for chunk in new if chunk.id in vectors}
+            left = {chunk.id for chunk in new}
+            vectors = {chunk: vectors[chunk] for chunk in left & vectors.keys()}
+            known &= left
             size = min(2 * size, WINDOW)
     if new or gone:
-        yield _Window(tuple(new), tuple(gone), vectors)
+        yield _Part(tuple(new), tuple(gone), vectors, frozenset(known))
+
+
+def _ordered(step: Step, corpus: Corpus) -> Order:
+    """The order to read a document of which nothing is known."""
+    assert step.found is not None
+    found = step.found
+    return Order(found.source, step.id, found.path, found.sha256, found.metadata, corpus)
+
+
+def _stop_when(cancelled: Callable[[], bool]) -> None:
+    if cancelled():
+        raise Cancelled("the sync was cancelled; nothing was published", "synchronisation annulée ; rien n'est publié")
 
 
 def _closable(results: Iterator[_Result]) -> Generator[_Result, None, None]:
@@ -674,7 +829,3 @@ def _moved(step: Step, articles: tuple[ArticleRow, ...]) -> DocumentRow:
 def _alike(before: Document, after: Document) -> bool:
     """Whether two versions differ in nothing but their audience."""
     return replace(before, groups=after.groups, clearance=after.clearance) == after
-
-
-def _unchanged(known: _Known | None, chunk: Chunk) -> bool:
-    return known is not None and known.content == content(chunk)

@@ -6,18 +6,24 @@ An :class:`Order` is all that a worker needs, on this machine or another; a :cla
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import PurePosixPath
-from typing import Protocol
+from typing import Final, Protocol
 
 from ingest import chunk as splitting
 from ingest.manifest import Metadata
 from ingest.source import Source
+from ingest.validity import stated as stated_in
 from rag.catalog import ArticleRow
 from rag.errors import DocumentError, RejectReason
-from rag.types import Chunk, Corpus, Document, Parsed, Vector
+from rag.types import Chunk, Corpus, Document, PageQuality, Parsed, Validity, Vector
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+FEW_WORDS: Final = 80
+"""Characters below which the words of an article do not tell it from others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,22 +106,49 @@ def reading(order: Order, parsed: Parsed | DocumentError) -> Reading | DocumentE
     """The document that was parsed and its chunks, or why it cannot be taken in."""
     if isinstance(parsed, DocumentError):
         return parsed
-    document = _document(order, parsed)
+    document, warnings = _document(order, parsed)
     chunks = splitting.read(parsed, document)
     if not chunks:
         return DocumentError(RejectReason.NO_TEXT, "no text was found in it", "aucun texte n'y a été trouvé")
-    return Reading(document, tuple(chunks), parsed.warnings)
+    return Reading(document, _judged(chunks, parsed.quality), (*parsed.warnings, *warnings))
 
 
 def articles(chunks: Sequence[Chunk]) -> tuple[ArticleRow, ...]:
-    """The articles that chunks in reading order are parts of."""
+    """The articles that chunks in reading order are parts of; annexes, preambles and other sections count as such."""
     rows = []
-    for (reference, validity), parts in groupby(chunks, key=lambda chunk: (chunk.reference, chunk.validity)):
-        several = list(parts)
-        words = digest("\n".join(part.text for part in several))
-        path = several[0].path
-        rows.append(ArticleRow(reference, path, words, validity))
+    for (reference, path, validity), parts in groupby(
+        chunks, key=lambda chunk: (chunk.reference, _own(chunk), chunk.validity)
+    ):
+        words = " ".join(" ".join(part.text for part in parts).split())
+        # A word such as "repealed" may be all that several articles say, and tells none of them from the others.
+        said = words if len(words) >= FEW_WORDS else f"{reference}\n{words}"
+        rows.append(ArticleRow(reference, path, digest(said), validity))
     return tuple(rows)
+
+
+def _own(chunk: Chunk) -> tuple[str, ...]:
+    """The headings down to the one that the chunk is cited by; those below it part an article, and make none."""
+    cited = chunk.reference.casefold()
+    for start in (cited, cited.partition(" ")[2]):
+        for depth, heading in enumerate(map(str.casefold, chunk.path), start=1):
+            if start and heading.startswith(start) and not heading[len(start) : len(start) + 1].isalnum():
+                return chunk.path[:depth]
+    return chunk.path
+
+
+def _judged(chunks: Sequence[Chunk], pages: Sequence[PageQuality]) -> tuple[Chunk, ...]:
+    """The chunks, each with the score of the worst page that it stands on."""
+    scores = {page.page: page.score for page in pages}
+    if not scores:
+        return tuple(chunks)
+    return tuple(replace(chunk, quality=_worst(chunk, scores)) for chunk in chunks)
+
+
+def _worst(chunk: Chunk, scores: Mapping[int, float]) -> float | None:
+    if chunk.page is None:
+        return None
+    last = chunk.page if chunk.page_end is None else chunk.page_end
+    return min((scores[page] for page in range(chunk.page, last + 1) if page in scores), default=None)
 
 
 def content(chunk: Chunk) -> str:
@@ -128,22 +161,51 @@ def digest(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def _document(order: Order, parsed: Parsed) -> Document:
+def _document(order: Order, parsed: Parsed) -> tuple[Document, tuple[str, ...]]:
+    """The document, and what its sources of metadata contradict one another in."""
     said, stated, corpus = order.metadata, parsed.stated, order.corpus
+    language = said.language or stated.language or corpus.language
+    title = said.title or _printable(parsed.title or "") or PurePosixPath(order.path).stem
+    read = stated_in(parsed.blocks, title, language)
+    in_force, warnings = _in_force(said, stated.validity, read.validity)
     groups, clearance = said.audience
-    return Document(
+    document = Document(
         id=order.id,
         corpus=corpus.name,
-        title=said.title or " ".join((parsed.title or "").split()) or PurePosixPath(order.path).stem,
-        language=said.language or stated.language or corpus.language,
+        title=title,
+        language=language,
         source=order.path,
         sha256=order.sha256,
         media_type=parsed.media_type,
-        norm_rank=said.norm_rank or stated.norm_rank or corpus.norm_rank,
-        validity=said.validity if said.validity.known else stated.validity,
+        norm_rank=said.norm_rank or stated.norm_rank or read.norm_rank or corpus.norm_rank,
+        validity=in_force,
         groups=groups,
         clearance=clearance,
         pages=parsed.pages,
-        legal_status=stated.legal_status,
+        legal_status=stated.legal_status or read.legal_status,
         quality=min((page.score for page in parsed.quality), default=None),
     )
+    return document, warnings
+
+
+def _in_force(said: Metadata, stated: Validity, read: Validity) -> tuple[Validity, tuple[str, ...]]:
+    """When a document is in force: as is said beside it, else as its format states, else as its text does.
+
+    Each may complete the one before it, unless it contradicts that: then it is left out, and a warning says so.
+    """
+    found, warnings = said.validity, []
+    # An end that is given as open is no gap to be filled.
+    open_end = said.valid_to is not None and said.validity.end is None
+    for source, other in (("format", stated), ("text", read)):
+        start = found.start or other.start
+        end = found.end or (None if open_end else other.end)
+        if start is not None and end is not None and end <= start:
+            warnings.append(f"validity: what the {source} says is not used, for it would end before it begins")
+        else:
+            found = Validity(start, end)
+    return found, tuple(warnings)
+
+
+def _printable(title: str) -> str:
+    """A title on one line, without characters that no database or screen can take."""
+    return " ".join(_CONTROL.sub(" ", title).split())

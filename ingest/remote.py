@@ -9,7 +9,8 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
-from ingest.pipeline import Progress, Stage, SyncReport, unseen
+from ingest.difference import Action
+from ingest.pipeline import ARTICLES, Progress, Stage, SyncReport, unseen
 from rag import schemas
 from rag.errors import BadRequest, Cancelled, Conflict, VaubanError
 from rag.home import Server
@@ -107,4 +108,6 @@ def _report(run: _Run) -> SyncReport:
         chunks=count("chunks"),
         embedded=count("embedded"),
         seconds=run.counts.get("seconds", 0.0),
+        moved=count("moved"),
+        articles={action.value: count(f"{ARTICLES}{action.value}") for action in Action},
     )

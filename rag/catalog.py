@@ -8,8 +8,10 @@ transaction, durable when the method returns. Access rules are no part of a snap
 from __future__ import annotations
 
 import datetime as dt
+import json
 import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -18,8 +20,8 @@ from typing import Any, Final, Self
 import sqlalchemy as sa
 
 from rag.database import Database, Text, batches
-from rag.errors import Conflict, NotFound
-from rag.types import Corpus, Document, LegalStatus, NormRank, Rejected, RunState, RunStatus, Validity
+from rag.errors import Conflict, NotFound, StoreBusy
+from rag.types import Corpus, Document, LegalStatus, NormRank, Outcome, Rejected, RunState, RunStatus, Validity
 
 MOST_BOUND: Final = 500
 """Values bound to one statement; the databases allow some thousands."""
@@ -98,6 +100,7 @@ _outcomes = sa.Table(
     sa.Column("document", Text, nullable=False),
     sa.Column("path", Text, nullable=False),
     sa.Column("action", Text, nullable=False),
+    sa.Column("articles", sa.JSON, nullable=False),
     sa.Column("warnings", sa.JSON, nullable=False),
     sa.Index("ix_outcomes_run", "run"),
 )
@@ -122,6 +125,7 @@ _runs = sa.Table(
     sa.Column("ended", Text),
     sa.Column("error", Text),
     sa.Column("detail", Text, nullable=False),
+    sa.Column("owner", Text),
     sa.Index("ix_runs_corpus_created", "corpus", "created"),
 )
 _rejections = sa.Table(
@@ -191,6 +195,8 @@ class DocumentRow:
 
 class SnapshotState(StrEnum):
     STAGED = "staged"
+    ABANDONED = "abandoned"
+    """Its run has ended without publishing it, and cannot do so any more; its points are about to be discarded."""
     PUBLISHED = "published"
     """It was published at some time and may still be read."""
     EXPIRED = "expired"
@@ -241,6 +247,8 @@ class Catalog:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._name = uuid.uuid4().hex
+        """By this name the runs that are asked for here are told from those of other hosts."""
         self._known: dict[tuple[str, int], tuple[int, ...]] = {}
         """Lineages of published snapshots, which never change; every search asks for them."""
 
@@ -359,13 +367,19 @@ class Catalog:
         the ids of those that are gone, ``stale`` of those whose file could not be taken in; ``chunks`` is the
         number of chunks visible afterwards.
 
+        A draft that is published already is left as it is, so that whoever lost the answer may ask again.
+
         Raises:
-            Conflict: something else was published since the draft was begun; nothing has changed.
+            Conflict: something else was published since the draft was begun, or another run took it for abandoned;
+                nothing has changed.
         """
         gone = {row.document.id for row in added} | set(removed)
         with self._database.writing() as connection:
             corpus = _one_corpus(connection, draft.corpus)
-            if corpus.published != draft.parent:
+            state = _state(connection, draft.corpus, draft.number)
+            if state == SnapshotState.PUBLISHED:
+                return
+            if corpus.published != draft.parent or state != SnapshotState.STAGED:
                 raise published_meanwhile(draft.corpus)
             before = _visible(connection, draft.corpus, _lineage(connection, draft.corpus, draft.parent))
             replaced = [{"at": row.row, "now": [*row.removed, draft.number]} for row in before if row.id in gone]
@@ -423,13 +437,27 @@ class Catalog:
 
     def abandoned(self, corpus: str) -> list[int]:
         """Drafts that were never published, oldest first: what runs that ended early have left."""
-        query = (
-            sa.select(_snapshots.c.number)
-            .where(_snapshots.c.corpus == corpus, _snapshots.c.state == SnapshotState.STAGED)
-            .order_by(_snapshots.c.number)
-        )
         with self._database.reading() as connection:
-            return list(connection.execute(query).scalars())
+            return _drafts(connection, corpus)
+
+    def abandon(self, corpus: str) -> list[int]:
+        """What :meth:`abandoned` gives; none of them can be published from here on, whoever may still be at it."""
+        with self._database.writing() as connection:
+            connection.execute(
+                _snapshots.update()
+                .where(_snapshots.c.corpus == corpus, _snapshots.c.state == SnapshotState.STAGED)
+                .values(state=SnapshotState.ABANDONED)
+            )
+            return _drafts(connection, corpus)
+
+    def leave(self, draft: Snapshot) -> None:
+        """Leave a draft to the next run, which discards it; one that is published stays so."""
+        with self._database.writing() as connection:
+            connection.execute(
+                _this(draft.corpus, draft.number)
+                .where(_snapshots.c.state != SnapshotState.PUBLISHED)
+                .values(state=SnapshotState.ABANDONED)
+            )
 
     def discarded(self, corpus: str, number: int) -> None:
         """Note that the store has nothing left of a draft."""
@@ -484,8 +512,8 @@ class Catalog:
             for number in list(connection.execute(query).scalars()):
                 seen |= {row.row for row in _visible(connection, corpus, _lineage(connection, corpus, number))}
             rows = connection.execute(sa.select(_documents.c.row).where(_documents.c.corpus == corpus)).scalars()
-            for gone in set(rows) - seen:
-                connection.execute(_documents.delete().where(_documents.c.row == gone))
+            for gone in batches(set(rows) - seen, MOST_BOUND):
+                connection.execute(_documents.delete().where(_documents.c.row.in_(gone)))
             connection.execute(
                 _snapshots.update()
                 .where(_snapshots.c.corpus == corpus, _snapshots.c.state == SnapshotState.EXPIRED)
@@ -503,39 +531,43 @@ class Catalog:
     def document(self, corpus: str, document: str, lineage: Sequence[int]) -> DocumentRow | None:
         """The version of a document that is visible at ``lineage``."""
         with self._database.reading() as connection:
-            rows = _visible(connection, corpus, lineage, document)
+            rows = _visible(connection, corpus, lineage, [document])
         return _document_row(rows[0]) if rows else None
 
     def outlines(
         self, corpus: str, lineage: Sequence[int], documents: Collection[str]
     ) -> dict[str, tuple[ArticleRow, ...]]:
         """The articles of those ``documents`` that are visible at ``lineage``, in reading order."""
-        wanted = set(documents)
         found: dict[str, tuple[ArticleRow, ...]] = {}
         with self._database.reading() as connection:
-            rows = {row.row: row.id for row in _visible(connection, corpus, lineage) if row.id in wanted}
-            for numbers in batches(rows, MOST_BOUND):
-                query = sa.select(_outlines).where(_outlines.c.document.in_(numbers))
+            for some in batches(set(documents), MOST_BOUND):
+                rows = {row.row: row.id for row in _visible(connection, corpus, lineage, some)}
+                query = sa.select(_outlines).where(_outlines.c.document.in_(rows))
                 for row in connection.execute(query):
                     found[rows[row.document]] = tuple(_article(said) for said in row.articles)
         return found
 
-    def titles(self, corpus: str) -> dict[str, frozenset[str]]:
-        """Every title that each document has had, over all the versions that are kept."""
+    def titles(self, corpus: str, documents: Collection[str]) -> dict[str, frozenset[str]]:
+        """Every title that each of these documents has had, over all the versions that are kept."""
         query = sa.select(_documents.c.id, _documents.c.title).where(_documents.c.corpus == corpus).distinct()
         found: dict[str, set[str]] = {}
         with self._database.reading() as connection:
-            for identifier, title in connection.execute(query):
-                found.setdefault(identifier, set()).add(title)
+            for some in batches(documents, MOST_BOUND):
+                for identifier, title in connection.execute(query.where(_documents.c.id.in_(some))):
+                    found.setdefault(identifier, set()).add(title)
         return {identifier: frozenset(titles) for identifier, titles in found.items()}
 
     def audiences(self, corpus: str) -> dict[str, frozenset[tuple[frozenset[str], int]]]:
         """The groups and clearance that the kept versions of each document have."""
-        query = sa.select(_documents.c.id, _documents.c.groups, _documents.c.clearance)
+        groups = sa.cast(_documents.c.groups, Text).label("groups")  # as text: one of few, parsed once
+        query = sa.select(_documents.c.id, groups, _documents.c.clearance).where(_documents.c.corpus == corpus)
+        read: dict[str, frozenset[str]] = {}
         found: dict[str, set[tuple[frozenset[str], int]]] = {}
         with self._database.reading() as connection:
-            for row in connection.execute(query.where(_documents.c.corpus == corpus)):
-                found.setdefault(row.id, set()).add((frozenset(row.groups), row.clearance))
+            for identifier, written, clearance in connection.execute(query.distinct()):
+                if written not in read:
+                    read[written] = frozenset(json.loads(written))
+                found.setdefault(identifier, set()).add((read[written], clearance))
         return {identifier: frozenset(audiences) for identifier, audiences in found.items()}
 
     def restrict(self, corpus: str, document: str, groups: Collection[str], clearance: int) -> None:
@@ -553,15 +585,18 @@ class Catalog:
             number = _one_corpus(connection, corpus).published
             _mark(connection, corpus, _lineage(connection, corpus, number), stale)
 
-    def refresh(self, corpus: str, digests: Mapping[str, str]) -> None:
-        """Note that published documents, read again, gave what they had given: only their ``digest`` is new."""
+    def refresh(self, corpus: str, rows: Sequence[DocumentRow]) -> None:
+        """Note that published documents, read again, gave what they had given: only digest and articles are new."""
+        again = {row.document.id: row for row in rows}
         with self._database.writing() as connection:
             number = _one_corpus(connection, corpus).published
-            for row in _visible(connection, corpus, _lineage(connection, corpus, number)):
-                if row.id in digests:
-                    connection.execute(
-                        _documents.update().where(_documents.c.row == row.row).values(digest=digests[row.id])
-                    )
+            for found in _visible(connection, corpus, _lineage(connection, corpus, number)):
+                row = again.get(found.id)
+                if row is None:
+                    continue
+                connection.execute(_documents.update().where(_documents.c.row == found.row).values(digest=row.digest))
+                articles = {"articles": [_article_values(article) for article in row.articles]}
+                connection.execute(self._database.upsert(_outlines, articles | {"document": found.row}, articles))
 
     def files(self) -> set[str]:
         """The SHA-256 of every source file that a kept version of a document needs."""
@@ -573,6 +608,7 @@ class Catalog:
     def add_run(self, corpus: str, state: RunState = RunState.QUEUED) -> str:
         """Note that an ingestion was asked for; the id of its run."""
         run = uuid.uuid4().hex
+        self._database.hold(_alive(self._name))
         now = _now().isoformat()
         with self._database.writing() as connection:
             connection.execute(
@@ -584,6 +620,7 @@ class Catalog:
                     created=now,
                     started=now if state is RunState.RUNNING else None,
                     detail="",
+                    owner=self._name,
                 )
             )
         return run
@@ -602,11 +639,23 @@ class Catalog:
         snapshot: int | None = None,
         counts: Mapping[str, float] | None = None,
         rejected: Iterable[Rejected] = (),
+        outcomes: Iterable[Outcome] = (),
         error: str | None = None,
         detail: str = "",
     ) -> None:
-        """Note how a run ended, and the files that it did not take in."""
+        """Note how a run ended, the files that it did not take in, and what it did to documents; may be repeated."""
         rows = [{"run": run, "path": r.path, "reason": r.reason, "detail": r.detail} for r in rejected]
+        done = [
+            {
+                "run": run,
+                "document": one.document,
+                "path": one.path,
+                "action": one.action,
+                "articles": dict(one.articles),
+                "warnings": list(one.warnings),
+            }
+            for one in outcomes
+        ]
         with self._database.writing() as connection:
             connection.execute(
                 _runs.update()
@@ -620,17 +669,59 @@ class Catalog:
                     detail=detail,
                 )
             )
-            if rows:
-                connection.execute(_rejections.insert(), rows)
+            for table, values in ((_rejections, rows), (_outcomes, done)):
+                connection.execute(table.delete().where(table.c.run == run))
+                if values:
+                    connection.execute(table.insert(), values)
 
     def interrupt_runs(self, *, but: Collection[str] = ()) -> None:
-        """Note that the runs which have not ended, except ``but``, never will: for the owner of the store only."""
+        """Note that the runs which have not ended, except ``but``, never will: for the owner of the store only.
+
+        Those that other hosts asked for are left alone while these live.
+        """
+        unfinished = _runs.c.state.in_([RunState.QUEUED, RunState.RUNNING])
         with self._database.writing() as connection:
+            owners = connection.execute(sa.select(_runs.c.owner).where(unfinished).distinct()).scalars().all()
+            dead = [
+                owner
+                for owner in owners
+                if owner is not None and (owner == self._name or self._database.free(_alive(owner), connection))
+            ]
             connection.execute(
                 _runs.update()
-                .where(_runs.c.state.in_([RunState.QUEUED, RunState.RUNNING]), _runs.c.id.not_in(list(but)))
+                .where(
+                    unfinished,
+                    _runs.c.id.not_in(list(but)),
+                    sa.or_(_runs.c.owner.is_(None), _runs.c.owner.in_(dead)),
+                )
                 .values(state=RunState.FAILED, error=INTERRUPTED, ended=_now().isoformat())
             )
+
+    def outcomes(self, run: str) -> list[Outcome]:
+        """What a run did to documents, in the order of their paths; those that it left as they were are not listed."""
+        query = sa.select(_outcomes).where(_outcomes.c.run == run).order_by(_outcomes.c.path, _outcomes.c.row)
+        with self._database.reading() as connection:
+            return [
+                Outcome(row.document, row.path, row.action, row.articles, tuple(row.warnings))
+                for row in connection.execute(query)
+            ]
+
+    def writing_corpus(self, corpus: str) -> AbstractContextManager[None]:
+        """Be the one writer of a corpus, over all hosts that share the catalog, while the block runs.
+
+        On one machine the lock of the home does that, and there is nothing to take.
+
+        Raises:
+            StoreBusy: another host writes it; the message names the corpus and the host.
+        """
+
+        def busy(holder: str) -> StoreBusy:
+            return StoreBusy(
+                f"`{corpus}` is being written by {holder}; wait until it ends",
+                f"« {corpus} » est en cours d'écriture par {holder} ; attendez la fin",
+            )
+
+        return self._database.claimed(f"corpus:{corpus}", busy)
 
     def run(self, run: str) -> RunStatus:
         """How a run stands.
@@ -728,6 +819,11 @@ class Catalog:
         return known
 
 
+def _alive(owner: str) -> str:
+    """What the session of a catalog holds as long as whoever opened it lives."""
+    return f"alive:{owner}"
+
+
 def published_meanwhile(corpus: str) -> Conflict:
     """What is said to a sync whose draft no longer follows from what is published."""
     return Conflict(
@@ -756,15 +852,23 @@ def _lineage(connection: sa.Connection, corpus: str, number: int | None) -> tupl
 
 
 def _readable(connection: sa.Connection, corpus: str, number: int) -> None:
-    state = connection.execute(
-        sa.select(_snapshots.c.state).where(_snapshots.c.corpus == corpus, _snapshots.c.number == number)
-    ).scalar()
-    if state != SnapshotState.PUBLISHED:
+    if _state(connection, corpus, number) != SnapshotState.PUBLISHED:
         raise NotFound(
             f"`{corpus}` has no snapshot {number} that can be read",
             f"« {corpus} » n'a pas d'état {number} lisible",
             code="unknown_snapshot",
         )
+
+
+def _state(connection: sa.Connection, corpus: str, number: int) -> str | None:
+    query = sa.select(_snapshots.c.state).where(_snapshots.c.corpus == corpus, _snapshots.c.number == number)
+    return connection.execute(query).scalar()
+
+
+def _drafts(connection: sa.Connection, corpus: str) -> list[int]:
+    waiting = _snapshots.c.state.in_([SnapshotState.STAGED, SnapshotState.ABANDONED])
+    query = sa.select(_snapshots.c.number).where(_snapshots.c.corpus == corpus, waiting)
+    return list(connection.execute(query.order_by(_snapshots.c.number)).scalars())
 
 
 def _parent(connection: sa.Connection, corpus: str, number: int) -> int | None:
@@ -785,11 +889,11 @@ def _point_at(connection: sa.Connection, corpus: str, before: int | None, after:
 
 
 def _visible(
-    connection: sa.Connection, corpus: str, lineage: Sequence[int], document: str | None = None
+    connection: sa.Connection, corpus: str, lineage: Sequence[int], documents: Collection[str] | None = None
 ) -> list[sa.Row[Any]]:
     query = sa.select(_documents).where(_documents.c.corpus == corpus, _documents.c.added.in_(lineage))
-    if document is not None:
-        query = query.where(_documents.c.id == document)
+    if documents is not None:
+        query = query.where(_documents.c.id.in_(documents))
     ancestors = set(lineage)
     return [row for row in connection.execute(query) if ancestors.isdisjoint(row.removed)]
 

@@ -12,7 +12,7 @@ import os
 import socket
 import sqlite3
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Self
@@ -127,19 +127,19 @@ class Database:
     # --- what one session has for itself
 
     @contextmanager
-    def claimed(self, name: str, busy: StoreBusy) -> Iterator[None]:
+    def claimed(self, name: str, busy: Callable[[str], StoreBusy]) -> Iterator[None]:
         """Hold ``name`` against every other session while the block runs; it is let go of when this host dies.
 
         Where no other host can be there is nothing to hold: the home's lock keeps other processes out.
 
         Raises:
-            StoreBusy: ``busy``, when another session holds it.
+            StoreBusy: another session holds it; ``busy`` is told which program that is of.
         """
         if not self.shared:
             yield
             return
-        if not self.hold(name):
-            raise busy
+        if name in self._held or not self.hold(name):
+            raise busy(self._holder(name))
         try:
             yield
         finally:
@@ -178,6 +178,12 @@ class Database:
             connection.execute(sa.select(sa.func.pg_try_advisory_xact_lock(_key(name)))).scalar()
         )
 
+    def _holder(self, name: str) -> str:
+        """The program whose session holds ``name``, as far as the server says."""
+        with self.reading() as connection:
+            found = connection.execute(_HOLDER, {"key": _number(name)}).scalar()
+        return str(found or "another program")
+
     def _let_go(self, name: str) -> None:
         connection = self._held.pop(name)
         with suppress(DBAPIError):
@@ -188,8 +194,19 @@ class Database:
 
 
 def _key(name: str) -> sa.BindParameter[int]:
-    digest = hashlib.blake2b(f"vauban:{name}".encode(), digest_size=8).digest()
-    return sa.bindparam(None, int.from_bytes(digest, "big", signed=True), type_=sa.BigInteger)
+    return sa.bindparam(None, _number(name), type_=sa.BigInteger)
+
+
+def _number(name: str) -> int:
+    """The number by which the server knows a lock."""
+    return int.from_bytes(hashlib.blake2b(f"vauban:{name}".encode(), digest_size=8).digest(), "big", signed=True)
+
+
+_HOLDER: Final = sa.text(
+    "SELECT application_name FROM pg_locks JOIN pg_stat_activity USING (pid)"
+    " WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND pg_locks.database = datid"
+    " AND datname = current_database() AND (classid::bigint << 32) | objid::bigint = :key"
+)
 
 
 # --- SQLite ---------------------------------------------------------------------------------------------

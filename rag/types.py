@@ -205,7 +205,8 @@ class Chunk:
     ``id`` is a UUIDv5 of corpus, document, outline path, ordinal and text hash. ``reference`` is how a person
     cites it (``Article 4``, ``Annexe 1``), ``own_references`` the normalised keys it answers to in an exact
     search and ``mentions`` those of other texts it names. ``start``/``end`` are offsets in the document's text.
-    ``quality`` is the score of the worst of its pages, ``None`` where the text needed no judgement.
+    ``quality`` is the score of the worst of its pages, ``None`` where the text needed no judgement. ``lead_in``
+    introduces the list that the text goes on with; empty for a text that stands by itself.
     """
 
     id: str
@@ -229,13 +230,15 @@ class Chunk:
     mentions: tuple[str, ...] = ()
     legal_status: LegalStatus | None = None
     quality: float | None = None
+    lead_in: str = ""
 
     @property
     def breadcrumb(self) -> str:
-        """Where the chunk stands, for people and for the embedder: title, path and own reference."""
+        """Where the chunk stands, for people and for the embedder: title, path, own reference and lead-in."""
         parts = [self.title, *self.path]
         if self.reference and not any(part.startswith(self.reference) for part in parts):
             parts.append(self.reference)
+        parts.append(self.lead_in)
         return " > ".join(part for part in parts if part)
 
     @property

@@ -59,6 +59,15 @@ class PlainReader:
             yield source, Parsed(blocks, "text/markdown")
 
 
+class Unwanted:
+    """Fails when it is asked for anything."""
+
+    def parse(self, sources: Iterable[Source]) -> Iterator[tuple[Source, Parsed | DocumentError]]:
+        for source in sources:
+            raise AssertionError(f"{source} is read again")
+        return iter(())
+
+
 class CountingEmbedder(HashEmbedder):
     """Remembers what it was asked to embed."""
 
@@ -209,22 +218,87 @@ def test_a_removed_document_is_gone_and_rollback_brings_it_back(world: World) ->
     world.sync(SyncOptions(automatic=True))
 
 
-def test_a_dry_run_prints_the_plan_and_touches_nothing(world: World) -> None:
+def test_a_dry_run_says_what_would_become_of_each_article_and_touches_nothing(world: World) -> None:
     """Not even the number of a snapshot, a row of a run, or the file that --init would write."""
     world.sync()
     world.write("texte-03.md", "Autre.")
     (world.folder / "texte-04.md").unlink()
+    (world.folder / "texte-05.md").rename(world.folder / "ailleurs.md")
+    (world.folder / "mauvais.md").write_text("BAD", encoding="utf-8")
     report = world.sync(SyncOptions(dry_run=True))
-    assert (report.snapshot, report.changed, report.removed, report.embedded) == (1, 1, 1, 0)
+    assert (report.snapshot, report.changed, report.moved, report.removed, report.unchanged) == (1, 2, 1, 1, 9)
+    assert [(row.path, row.reason) for row in report.rejected] == [("mauvais.md", "corrupt")]
     assert report.as_json()["plan"] == [
-        {"action": "changed", "document": "texte-03.md", "path": "texte-03.md"},
-        {"action": "removed", "document": "texte-04.md", "path": "texte-04.md"},
+        {"action": "moved", "document": "texte-05.md", "path": "ailleurs.md", "articles": []},
+        {
+            "action": "changed",
+            "document": "texte-03.md",
+            "path": "texte-03.md",
+            "articles": [
+                {"action": "changed", "reference": "Article 1", "path": ["Article 1"]},
+                {"action": "removed", "reference": "Article 2", "path": ["Article 2"]},
+            ],
+        },
+        {
+            "action": "removed",
+            "document": "texte-04.md",
+            "path": "texte-04.md",
+            "articles": [
+                {"action": "removed", "reference": "Article 1", "path": ["Article 1"]},
+                {"action": "removed", "reference": "Article 2", "path": ["Article 2"]},
+            ],
+        },
     ]
     assert len(world.catalog.runs()) == 1
     assert world.catalog.begin("rh").number == 2
     (world.folder / "corpus.toml").unlink()
-    assert plan(world.folder, "rh", None, init=True).added == 11
+    assert plan(world.folder, "rh", None, init=True).added == 12
     assert not (world.folder / "corpus.toml").exists()
+
+
+def test_a_sync_does_what_its_dry_run_said(world: World) -> None:
+    """Article by article, also for words that go from one document to another; the run remembers it by document."""
+    long = "Le présent article dit assez de mots pour qu'on le reconnaisse partout où il est déplacé ensuite."
+    world.write("texte-03.md", "Un.", "Deux.", long)
+    world.sync()
+    world.write("texte-03.md", "Un autre.", "Deux.")
+    world.write("texte-05.md", "Le congé numéro 5.", "Dispositions communes.", long)
+    world.write("nouveau.md", "Tout neuf.")
+    (world.folder / "texte-06.md").unlink()
+    foretold = world.sync(SyncOptions(dry_run=True))
+    report = world.sync()
+    assert foretold.articles == report.articles
+    assert report.articles == {"added": 1, "changed": 1, "moved": 1, "removed": 2, "unchanged": 3}
+    assert [(change.action, change.path) for change in foretold.plan] == [
+        (one.action, one.path) for one in world.catalog.outcomes(world.catalog.runs()[0].id)
+    ]
+    assert world.catalog.runs()[0].counts["articles_moved"] == 1
+
+
+def test_what_was_read_badly_is_remembered_with_the_run(world: World) -> None:
+    """By document; those that are as they were are not listed."""
+
+    class Doubtful(PlainReader):
+        def parse(self, sources: Iterable[Source]) -> Iterator[tuple[Source, Parsed | DocumentError]]:
+            for source, result in super().parse(sources):
+                assert isinstance(result, Parsed)
+                yield source, replace(result, warnings=("page 2: hardly readable",))
+
+    world.sync()
+    world.parts = replace(world.parts, reader=LocalReader(Doubtful()))
+    world.write("texte-03.md", "Autre.", "Dispositions communes.")
+    world.sync()
+    (found,) = world.catalog.outcomes(world.catalog.runs()[0].id)
+    assert (found.document, found.action, found.warnings) == ("texte-03.md", "changed", ("page 2: hardly readable",))
+    assert found.articles == {"changed": 1, "unchanged": 1}
+
+
+def test_a_dry_run_of_an_unchanged_folder_reads_no_document(world: World) -> None:
+    """Whatever their number: sizes and digests are enough."""
+    world.sync()
+    world.parts = replace(world.parts, reader=LocalReader(Unwanted()))
+    report = world.sync(SyncOptions(dry_run=True))
+    assert (report.unchanged, report.plan) == (12, ())
 
 
 # --- files that fail

@@ -10,6 +10,8 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,12 +20,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from ingest.source import Source
 from rag import database
-from rag.catalog import Catalog, DocumentRow, DocumentState, Snapshot, SnapshotState, metadata
+from rag.catalog import ArticleRow, Catalog, DocumentRow, DocumentState, Snapshot, SnapshotState, metadata
 from rag.database import HEAD
-from rag.errors import Conflict, DiskFull, NotFound, StoreBusy, StoreError
+from rag.errors import Conflict, DiskFull, NotFound, OperatorError, StoreBusy, StoreError
 from rag.home import Home, Server
-from rag.types import Corpus, Document, NormRank, Rejected, RunState, Validity
+from rag.types import Corpus, Document, NormRank, Outcome, Rejected, RunState, Validity
 from tests.postgres_server import PostgresServer
 
 RH = Corpus("rh", "Ressources humaines", groups=frozenset({"agents"}), contact="drh@atf.example")
@@ -106,7 +109,7 @@ def test_documents_are_versioned_like_chunks(catalog: Catalog) -> None:
     assert found is not None
     assert found == DocumentRow(row("a", "A2").document, "d", 4, added=2)
     assert catalog.document("rh", "b", (2, 1)) is None
-    assert catalog.titles("rh") == {"a": frozenset({"A1", "A2"}), "b": frozenset({"B1"})}
+    assert catalog.titles("rh", ["a", "b"]) == {"a": frozenset({"A1", "A2"}), "b": frozenset({"B1"})}
 
 
 def test_numbers_are_never_used_twice(catalog: Catalog) -> None:
@@ -227,6 +230,77 @@ def test_a_run_keeps_its_rejections(catalog: Catalog) -> None:
         catalog.run("none")
 
 
+def test_a_run_keeps_what_it_did_to_documents(catalog: Catalog) -> None:
+    """In the order of their paths; told twice it is kept once."""
+    run = catalog.add_run("rh")
+    done = [
+        Outcome("b", "b.md", "removed", {"removed": 3}),
+        Outcome("a", "a.md", "changed", {"changed": 1, "unchanged": 4}, ("page 2: hardly readable",)),
+    ]
+    rejected = [Rejected("c.pdf", "corrupt", "cut short")]
+    for _ in range(2):
+        catalog.end_run(run, RunState.DONE, outcomes=done, rejected=rejected)
+    assert catalog.outcomes(run) == done[::-1]
+    assert catalog.run(run).rejected == tuple(rejected)
+    assert catalog.outcomes("none") == []
+
+
+def test_a_draft_that_was_abandoned_can_no_longer_be_published(catalog: Catalog) -> None:
+    """Whoever still works at it learns that another run has taken it for dead, and leaves it to be discarded again."""
+    draft = catalog.begin("rh")
+    assert catalog.abandon("rh") == [1]
+    catalog.discarded("rh", 1)
+    assert catalog.abandoned("rh") == []
+    with pytest.raises(Conflict):
+        catalog.publish(draft, added=[row("a")], removed=(), stale=(), chunks=4)
+    assert catalog.lineages() == {}
+    catalog.leave(draft)
+    assert catalog.abandoned("rh") == catalog.abandon("rh") == [1]
+
+
+def test_publishing_may_be_said_twice(catalog: Catalog) -> None:
+    """Whoever lost the answer asks again; also when it was rolled back since."""
+    publish(catalog, row("a", "A1"))
+    draft = publish(catalog, row("a", "A2"))
+    catalog.publish(draft, added=[row("a", "A2")], removed=(), stale=(), chunks=4)
+    catalog.leave(draft)
+    assert seen(catalog) == {"a": "A2"}
+    catalog.rollback("rh")
+    catalog.publish(draft, added=[row("a", "A2")], removed=(), stale=(), chunks=4)
+    assert seen(catalog) == {"a": "A1"}
+
+
+def test_versions_keep_their_articles(catalog: Catalog) -> None:
+    """Each its own, for as long as it is kept; what is read again may bring them later."""
+    first = ArticleRow("Article 1er", ("Titre I", "Article 1er"), "d1", Validity(dt.date(2024, 1, 1)))
+    second = replace(first, digest="d2", validity=Validity())
+    publish(catalog, replace(row("a"), articles=(first, second)), row("b"))
+    publish(catalog, replace(row("a", "A2"), articles=(second,)))
+    assert catalog.outlines("rh", (2, 1), ["a", "b"]) == {"a": (second,)}
+    assert catalog.outlines("rh", (1,), ["a"]) == {"a": (first, second)}
+    catalog.refresh("rh", [replace(row("b"), digest="e", articles=(first,))])
+    assert catalog.outlines("rh", (2, 1), ["b"]) == {"b": (first,)}
+    found = catalog.document("rh", "b", (2, 1))
+    assert found is not None
+    assert found.digest == "e"
+
+
+def test_what_people_write_is_kept_whatever_its_characters(catalog: Catalog) -> None:
+    """But for those that a database cannot hold."""
+    publish(catalog, row("a", "Zéro\0 et \ud800, 🏛️ et « guillemets »"))
+    assert seen(catalog) == {"a": "Zéro\ufffd et ?, 🏛️ et « guillemets »"}
+    assert catalog.document("rh", "\0", (1,)) is None
+
+
+def test_two_writers_wait_for_each_other(catalog: Catalog, where: Path | str) -> None:
+    """Numbers are given once, however many ask at the same time."""
+    other = Catalog.open(where)
+    with ThreadPoolExecutor(8) as threads:
+        drafts = list(threads.map(lambda n: (catalog, other)[n % 2].begin("rh").number, range(40)))
+    other.close()
+    assert sorted(drafts) == list(range(1, 41))
+
+
 def test_feedback_is_kept(catalog: Catalog) -> None:
     """With the words and the name that were given."""
     note = catalog.add_feedback(answer="chatcmpl-1", thumb="down", reason="outdated", comment="2024", principal="local")
@@ -293,6 +367,127 @@ def test_a_full_disk_leaves_what_was_published(tmp_path: Path) -> None:
     sa.event.remove(opened._database.engine, "checkout", limit)
     assert seen(opened) == {"a": "Congés"}
     opened.close()
+
+
+# --- PostgreSQL
+
+
+@pytest.fixture
+def shared(postgres: PostgresServer) -> Iterator[tuple[Catalog, Catalog]]:
+    """One catalog as two hosts have it open."""
+    url = postgres.database()
+    here, there = Catalog.open(url), Catalog.open(url)
+    here.declare(RH)
+    yield here, there
+    here.close()
+    there.close()
+
+
+def test_a_lost_connection_is_an_error_of_ours_and_the_next_one_works(
+    shared: tuple[Catalog, Catalog], postgres: PostgresServer
+) -> None:
+    """What was not committed is gone, what was is there."""
+    here, _ = shared
+    publish(here, row("a"))
+
+    def interrupted() -> None:
+        with here._database.writing() as connection:
+            connection.execute(sa.text("UPDATE corpora SET title = 'x'"))
+            assert postgres.disconnect()
+            connection.execute(sa.text("SELECT 1"))
+
+    with pytest.raises(StoreError) as raised:
+        interrupted()
+    assert raised.value.code == database.LOST
+    assert here.corpus("rh").title == RH.title
+    postgres.disconnect()
+    assert publish(here, row("b")).number == 2
+
+
+def test_a_corpus_has_one_writer_over_all_hosts(shared: tuple[Catalog, Catalog]) -> None:
+    """Another one is told who writes; other corpora are free, and so is this one afterwards."""
+    here, there = shared
+    with here.writing_corpus("rh"):
+        with (
+            pytest.raises(StoreBusy, match=f"`rh` is being written by vauban .* {os.getpid()}"),
+            there.writing_corpus("rh"),
+        ):
+            pass
+        with pytest.raises(StoreBusy), here.writing_corpus("rh"):
+            pass
+        with there.writing_corpus("sante"):
+            pass
+    with there.writing_corpus("rh"):
+        pass
+
+
+def test_a_dead_writer_keeps_nobody_out(shared: tuple[Catalog, Catalog], postgres: PostgresServer) -> None:
+    """Its session ends with it; when only the connection was lost, nothing fails but the exclusion."""
+    here, there = shared
+    with here.writing_corpus("rh"):
+        postgres.disconnect()
+        with there.writing_corpus("rh"):
+            pass
+
+
+def test_runs_of_other_hosts_are_left_alone_while_these_live(shared: tuple[Catalog, Catalog]) -> None:
+    """Those of a dead one are not, nor those that were here before."""
+    here, there = shared
+    mine, theirs = here.add_run("rh", RunState.RUNNING), there.add_run("sante")
+    here.interrupt_runs()
+    assert here.run(mine).error == "interrupted"
+    assert here.run(theirs).state is RunState.QUEUED
+    there.close()
+    here.interrupt_runs(but=[theirs])
+    assert here.run(theirs).state is RunState.QUEUED
+    here.interrupt_runs()
+    assert here.run(theirs).error == "interrupted"
+
+
+def test_a_database_that_cannot_be_used_is_named_without_its_password(postgres: PostgresServer) -> None:
+    """By what to correct."""
+    good = postgres.database()
+    name = good.rpartition("/")[2]
+    cases = {
+        postgres.url(name, password="tr0mpé"): "database_refused",
+        postgres.url("nowhere"): "database_refused",
+        "postgresql://vauban:tr0mpé@127.0.0.1:1/x": database.UNREACHABLE,
+        "postgresql://vauban:tr0mpé/@b@127.0.0.1:1/x": database.UNREACHABLE,
+        "mysql://vauban:tr0mpé@127.0.0.1/x": "settings",
+        "tr0mpé": "settings",
+    }
+    for url, code in cases.items():
+        with pytest.raises(OperatorError) as raised:
+            Catalog.open(url)
+        assert raised.value.code == code, url
+        assert "database_url" in raised.value.en
+        assert not any(word in raised.value.en + raised.value.fr for word in ("tr0mpé", "sûr"))
+
+
+def test_a_database_that_may_only_be_read_says_so(postgres: PostgresServer) -> None:
+    """And goes on being read."""
+    url = postgres.database()
+    name = url.rpartition("/")[2]
+    opened = Catalog.open(url)
+    opened.declare(RH)
+    opened.close()
+    postgres.execute("CREATE ROLE reader LOGIN PASSWORD 'lecture'")
+    postgres.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader", name)
+    opened = Catalog.open(postgres.url(name, "reader", "lecture"))
+    assert opened.corpora() == [RH]
+    with pytest.raises(StoreError) as raised:
+        opened.declare(RH)
+    opened.close()
+    assert raised.value.code == "database_read_only"
+
+
+def test_a_full_disk_of_the_server_is_a_full_disk() -> None:
+    """By the server's own code for it."""
+
+    class Full(Exception):
+        sqlstate = "53100"
+
+    assert isinstance(database.ours(Full()), DiskFull)
 
 
 # --- the home folder
@@ -384,8 +579,8 @@ def test_source_files_are_kept_by_content(tmp_path: Path) -> None:
     home = Home.open(tmp_path / "home")
     source = tmp_path / "a.md"
     source.write_bytes(b"Article 1")
-    digest = home.keep(source)
-    assert home.keep(source) == digest
+    digest = home.keep(Source(source))
+    assert home.keep(Source(source)) == digest
     assert home.file(digest).read_bytes() == b"Article 1"
     (home.files / "1-2.part").write_bytes(b"half")
     assert home.prune({digest}) == 0
@@ -404,7 +599,7 @@ def test_a_full_disk_keeps_no_half_file(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(DiskFull):
-        home.keep(source)
+        home.keep(Source(source))
     assert list(home.files.iterdir()) == []
 
 

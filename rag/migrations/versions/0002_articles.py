@@ -1,4 +1,4 @@
-"""The articles of each version of a document, what each run did to it, and how often it was found."""
+"""The articles of each version of a document, what each run did to it, who runs it, and how often it was found."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ TEXT = sa.String().with_variant(sa.String(collation="C"), "postgresql")
 def upgrade() -> None:
     op.add_column("documents", sa.Column("legal_status", TEXT))
     op.add_column("documents", sa.Column("quality", sa.Float))
+    op.add_column("runs", sa.Column("owner", TEXT))
     op.create_table(
         "outlines",
         sa.Column("document", sa.Integer, sa.ForeignKey("documents.row", ondelete="CASCADE"), primary_key=True),
@@ -29,6 +30,7 @@ def upgrade() -> None:
         sa.Column("document", TEXT, nullable=False),
         sa.Column("path", TEXT, nullable=False),
         sa.Column("action", TEXT, nullable=False),
+        sa.Column("articles", sa.JSON, nullable=False),
         sa.Column("warnings", sa.JSON, nullable=False),
     )
     op.create_index("ix_outcomes_run", "outcomes", ["run"])
