@@ -148,14 +148,14 @@ class SyncReport:
             "snapshot": self.snapshot,
             "added": self.added,
             "changed": self.changed,
-            "moved": self.moved,
             "removed": self.removed,
             "unchanged": self.unchanged,
-            "articles": {action.value: self.articles.get(action.value, 0) for action in Action},
             "rejected": rejected,
             "chunks": self.chunks,
             "embedded": self.embedded,
             "seconds": round(self.seconds, 3),
+            "moved": self.moved,
+            "articles": {action.value: self.articles.get(action.value, 0) for action in Action},
         }
         return said | {"plan": [change.as_json() for change in self.plan]} if self.dry_run else said
 
