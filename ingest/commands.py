@@ -23,7 +23,10 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from ingest import manifest
+from ingest.jobs import limits_of, workers_of
 from ingest.pipeline import Progress, Stage, SyncReport, plan, sync, unseen
+from ingest.reading import LocalReader
+from ingest.sandbox import Sandbox
 from rag.catalog import Catalog, DocumentRow, DocumentState
 from rag.errors import Conflict, NotFound
 from rag.home import Home
@@ -33,6 +36,8 @@ from rag.types import Corpus, RunStatus, SyncOptions
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 
 RUNS_SHOWN: Final = 5
+ARTICLES_SHOWN: Final = 20
+"""Articles that a dry run lists of each document; ``--json`` lists them all."""
 _STAGES: Final = {
     Stage.DISCOVER: "Recensement · discover",
     Stage.PARSE: "Lecture · parse",
@@ -112,8 +117,11 @@ def _report(settings: Settings, folder: Path, name: str, options: SyncOptions, p
     """Plan with the catalog alone; else work through the server that owns the home, or own it for a moment."""
     manifest.checked_name(name)
     if options.dry_run:
-        with _catalog(settings) as catalog:
-            return plan(folder, name, catalog, init=options.init, progress=progress)
+        with _catalog(settings) as catalog, Sandbox(limits_of(settings), workers_of(settings)) as sandbox:
+            reader = LocalReader(sandbox)
+            return plan(
+                folder, name, catalog, init=options.init, progress=progress, members=sandbox.members, reader=reader
+            )
     server = Home.open(settings.root).server()
     if server is not None:
         from ingest.remote import Remote
@@ -246,6 +254,10 @@ def _print_report(report: SyncReport, corpus: str) -> None:
         shown = [row for row in report.plan if row.action.value != "unchanged"]
         for step in shown:
             console.print(f"{step.action.value:<9} {escape(step.path)}")
+            for change in step.articles.changes[:ARTICLES_SHOWN]:
+                console.print(f"  {change.action.value:<9} {escape(change.place.reference)}")
+            if len(step.articles.changes) > ARTICLES_SHOWN:
+                console.print(f"  … {len(step.articles.changes) - ARTICLES_SHOWN}")
         console.print("rien n'est touché · nothing is touched")
     table = Table("", "", title=corpus, show_header=False)
     for label, value in (
@@ -254,6 +266,7 @@ def _print_report(report: SyncReport, corpus: str) -> None:
         ("modifiés · changed", report.changed),
         ("retirés · removed", report.removed),
         ("inchangés · unchanged", report.unchanged),
+        ("articles", ", ".join(f"{count} {action}" for action, count in report.articles.items() if count) or None),
         ("refusés · rejected", len(report.rejected)),
         ("passages · chunks", report.chunks),
         ("vecteurs calculés · embedded", report.embedded),

@@ -61,13 +61,17 @@ def limits_of(settings: Settings) -> Limits:
     )
 
 
+def workers_of(settings: Settings) -> int:
+    """How many processes read files here."""
+    return settings.workers or min(MOST_READERS, len(os.sched_getaffinity(0)))
+
+
 @contextmanager
 def open_parts(vauban: Vauban) -> Iterator[Parts]:
     """What a sync works with, its worker processes included; these end with the block."""
     settings = vauban.settings
-    workers = settings.workers or min(MOST_READERS, len(os.sched_getaffinity(0)))
-    with Sandbox(limits_of(settings), workers) as reader:
-        yield Parts(vauban.home, vauban.catalog, vauban.store, vauban.embedder, LocalReader(reader))
+    with Sandbox(limits_of(settings), workers_of(settings)) as reader:
+        yield Parts(vauban.home, vauban.catalog, vauban.store, vauban.embedder, LocalReader(reader), reader.members)
 
 
 def open_inbox(vauban: Vauban, undo: ExitStack) -> Inbox:
