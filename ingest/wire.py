@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
+from ingest.parsers import Limits
 from ingest.reading import Order, Reading
 from rag.errors import DocumentError, RejectReason
 from rag.types import Chunk, Document, Vector
@@ -29,11 +30,13 @@ class Task:
     """One order on its way to a worker. ``id`` is new for each attempt at a document.
 
     ``run`` is the sync that waits for it; ``writer`` names what that sync must still own for anything to be staged.
+    ``limits`` are the sync's, so that what becomes of a document does not depend on the host that reads it.
     """
 
     id: str
     run: str
     order: Order
+    limits: Limits
     writer: str = ""
 
 

@@ -39,6 +39,8 @@ LIBRARIES = {
     "langchain_core": {"rag/adapters/langchain.py"},
     "langchain_text_splitters": {"ingest/chunk.py"},
     "gradio": {"ui/app.py"},
+    "celery": {"ingest/broker.py"},
+    "redis": {"ingest/broker.py"},
     # Each of these speaks to this machine, or to the model's and the store's servers, and says so in its docstring.
     "httpx": {"rag/live.py", "rag/adapters/llama_server.py", "ui/client.py"},
 }
