@@ -133,6 +133,7 @@ _DELIMITED: Final = frozenset({".csv", ".tsv", ".tab", ".xls", ".xlsx", ""})
 _HTML: Final = re.compile(
     rb"<(?:!doctype\s+html|html|head|body|title|meta|table|article|main|div|p|h[1-6])[\s>/]", re.IGNORECASE
 )
+_ANY_TAG: Final = re.compile(rb"<[a-z][a-z0-9]{0,15}[\s>/]", re.IGNORECASE)
 _XML: Final = re.compile(rb"\s*<\?xml\b")
 _LEGI: Final = re.compile(
     rb"\s*+(?:<\?xml\b[^>]*+>)?+\s*+(?:<!DOCTYPE[^\[>]*+(?:\[[^\]]*+\])?+\s*+>)?+\s*+"
@@ -247,7 +248,7 @@ def _textual(suffix: str, head: bytes, text: str) -> Kind:
         return Kind.HTML
     if _XML.match(start):
         return _xml(start)
-    if suffix in {".html", ".htm", ".xhtml"} and _HTML.search(start):
+    if suffix in {".html", ".htm", ".xhtml"} and _ANY_TAG.search(start):
         return Kind.HTML
     if suffix in {".md", ".markdown"}:
         return Kind.MARKDOWN

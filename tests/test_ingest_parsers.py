@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 import zipfile
 from pathlib import Path
 
@@ -10,6 +11,10 @@ import docx
 import odfdo
 import openpyxl
 import pytest
+from docx.enum.style import WD_STYLE_TYPE
+from docx.opc.constants import CONTENT_TYPE, RELATIONSHIP_TYPE
+from docx.opc.packuri import PackURI
+from docx.opc.part import Part
 from docx.oxml import OxmlElement
 from docx.oxml.ns import qn
 from reportlab.lib.pagesizes import A4
@@ -419,3 +424,190 @@ def test_sheets_are_headings(tmp_path: Path) -> None:
         (BlockKind.TABLE, "a | b\n1 | 2"),
         (BlockKind.TABLE, "c | d\n3 | 4"),
     ]
+
+
+# --- notes, changes and other marks --------------------------------------------------------------------
+
+
+def test_docx_notes_and_changes(tmp_path: Path) -> None:
+    """Footnotes follow their paragraph; a deleted row goes, a deleted paragraph end joins two paragraphs."""
+    document = docx.Document()
+    paragraph = document.add_paragraph("Le texte")
+    reference = OxmlElement("w:footnoteReference")
+    reference.set(qn("w:id"), "2")
+    paragraph.add_run()._r.append(reference)
+    paragraph.add_run(", la suite.")
+    cut = document.add_paragraph("Un début")
+    marks = OxmlElement("w:rPr")
+    marks.append(OxmlElement("w:del"))
+    cut._p.get_or_add_pPr().append(marks)
+    document.add_paragraph(" et une fin.")
+    table = document.add_table(2, 2)
+    for number, row in enumerate(table.rows):
+        for cell in row.cells:
+            cell.text = str(number)
+    table.rows[1]._tr.get_or_add_trPr().append(OxmlElement("w:del"))
+    notes = (
+        '<w:footnotes xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"><w:footnote w:id="2">'
+        "<w:p><w:r><w:footnoteRef/><w:t> Une note.</w:t></w:r></w:p></w:footnote></w:footnotes>"
+    )
+    kind = "application/vnd.openxmlformats-officedocument.wordprocessingml.footnotes+xml"
+    part = Part(PackURI("/word/footnotes.xml"), kind, notes.encode(), document.part.package)
+    document.part.relate_to(part, RELATIONSHIP_TYPE.FOOTNOTES)
+    document.save(str(tmp_path / "a.docx"))
+    blocks = read(tmp_path / "a.docx").blocks
+    assert [block.text for block in blocks] == [
+        "Le texte[1], la suite.",
+        "[1] Une note.",
+        "Un début et une fin.",
+        "0 | 0",
+    ]
+    assert blocks[1].kind is BlockKind.NOTE
+
+
+def test_docx_hidden_by_style(tmp_path: Path) -> None:
+    """What a style hides is hidden too."""
+    document = docx.Document()
+    document.styles.add_style("Caché", WD_STYLE_TYPE.CHARACTER).font.hidden = True
+    document.styles.add_style("Secret", WD_STYLE_TYPE.PARAGRAPH).font.hidden = True
+    document.add_paragraph("Visible").add_run(" caché", style="Caché")
+    document.add_paragraph("Caché aussi", style="Secret")
+    document.save(str(tmp_path / "a.docx"))
+    assert texts(read(tmp_path / "a.docx")) == ["Visible"]
+
+
+def test_docx_with_macros_or_as_template(tmp_path: Path) -> None:
+    """Templates and documents with macros are texts like others."""
+    document = docx.Document()
+    document.add_paragraph("Texte.")
+    for kind in ("application/vnd.ms-word.document.macroEnabled.main+xml", CONTENT_TYPE.WML_DOCUMENT_MAIN):
+        document.part._content_type = kind
+        document.save(str(tmp_path / "a.docx"))
+        assert texts(read(tmp_path / "a.docx")) == ["Texte."]
+
+
+def test_docx_deep_tables(tmp_path: Path) -> None:
+    """Tables inside each other without end are refused with the reason, not passed over."""
+    document = docx.Document()
+    cell = document.add_table(1, 1).cell(0, 0)
+    for _ in range(45):
+        cell = cell.add_table(1, 1).cell(0, 0)
+    cell.text = "au fond"
+    document.save(str(tmp_path / "a.docx"))
+    with pytest.raises(DocumentError) as raised:
+        read(tmp_path / "a.docx")
+    assert raised.value.reason is RejectReason.TOO_DEEP
+
+
+def test_odt_hidden_by_style(tmp_path: Path) -> None:
+    """A span or paragraph whose style is not displayed is left out, what follows it stays."""
+    document = odfdo.Document("text")
+    document.body.clear()
+    style = odfdo.Element.from_tag('<style:style style:name="h" style:family="text"/>')
+    style.append(odfdo.Element.from_tag('<style:text-properties text:display="none"/>'))
+    document.get_part("content").get_element("//office:automatic-styles").append(style)
+    document.body.append(
+        odfdo.Element.from_tag('<text:p>Un <text:span text:style-name="h">secret</text:span>texte.</text:p>')
+    )
+    document.save(str(tmp_path / "a.odt"))
+    assert texts(read(tmp_path / "a.odt")) == ["Un texte."]
+
+
+def test_html_notes(tmp_path: Path) -> None:
+    """What a raised sign links to, further down, is a note of the paragraph; a link to a place is none."""
+    blocks = html(
+        tmp_path,
+        "<p>Voir la <a href='#s'>1</a> et le texte<sup><a href='#n1'>1</a></sup>.</p><p>Suite.</p><h2 id='s'>Titre</h2>"
+        "<table><tr><td>a<a href='#n2'>[2]</a></td><td>b</td></tr></table>"
+        "<ol><li id='n1'>Une note. <a href='#r'>↩</a></li></ol><p><a id='n2' href='#r2'>[2]</a> Deux.</p>",
+    )
+    assert [(block.kind, block.text) for block in blocks] == [
+        (BlockKind.PARAGRAPH, "Voir la 1 et le texte[1]."),
+        (BlockKind.NOTE, "[1] Une note."),
+        (BlockKind.PARAGRAPH, "Suite."),
+        (BlockKind.HEADING, "Titre"),
+        (BlockKind.TABLE, "a[2] | b"),
+        (BlockKind.NOTE, "[2] Deux."),
+    ]
+
+
+def test_html_lists_of_terms_and_details(tmp_path: Path) -> None:
+    """A term stands before its definition; folded parts are text; lists are numbered as they say."""
+    blocks = html(
+        tmp_path,
+        "<dl><dt>Agent</dt><dd>Qui <b>sert</b>.</dd><dt>Congé</dt><dt>Repos</dt><dd><p>Du temps.</p><p>Libre.</p></dd>"
+        "</dl><details><summary>Plus</summary><p>Caché à demi.</p></details>"
+        "<ol type=a start=2><li>x</li><li value=5>y</li><li>z</li></ol>",
+    )
+    assert [block.text for block in blocks] == [
+        "Agent : Qui sert.",
+        "Congé, Repos : Du temps.",
+        "Libre.",
+        "Plus",
+        "Caché à demi.",
+        "b. x",
+        "e. y",
+        "f. z",
+    ]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<p class=nav>x</p>t " * 100_000,
+        "<nav></nav>t" * 200_000,
+        "<ol>" + "<li>x" * 200_000,
+        "<a href='#x'>[1]</a> " * 100_000 + "<p id=x>n</p>",
+        "<header>" * 150 + "<b>x</b>" * 200_000,
+        "<meta charset=" * 100_000 + "<p>x</p>",
+    ],
+)
+def test_html_hostile_pages_take_no_time(tmp_path: Path, body: str) -> None:
+    """Pages of two megabytes made to be read slowly are read in a time that grows with their length alone."""
+    began = time.process_time()
+    html(tmp_path, f"<html><body><p>Texte</p>{body}</body></html>")
+    assert time.process_time() - began < 10
+
+
+@pytest.mark.parametrize("opening", ["<div>", "<ul><li>", "<table><tr><td>", "<blockquote>"])
+def test_html_deep_nesting(tmp_path: Path, opening: str) -> None:
+    """A hundred thousand elements inside each other end with a reason."""
+    with pytest.raises(DocumentError) as raised:
+        html(tmp_path, opening * 100_000 + "texte")
+    assert raised.value.reason is RejectReason.TOO_DEEP
+
+
+def test_text_front_matter(tmp_path: Path) -> None:
+    """Metadata before a plain text are not text; a rule of dashes before a letter is no metadata."""
+    (tmp_path / "a.txt").write_text('+++\nid = "x"\ntitle = "y"\n+++\n\nLe texte.\n', encoding="utf-8")
+    assert texts(read(tmp_path / "a.txt")) == ["Le texte."]
+    (tmp_path / "a.txt").write_text("---\nNOTE\n---\n\nLe texte.\n", encoding="utf-8")
+    assert texts(read(tmp_path / "a.txt")) == ["---", "NOTE", "---", "Le texte."]
+
+
+def test_csv_values(tmp_path: Path) -> None:
+    """A French table keeps its decimal commas and its header; quoted line ends stay in their cell."""
+    (tmp_path / "a.csv").write_bytes(
+        'Barème 2024;;\nGrade;Taux;Note\nAttaché;12,5;"un\ndeux; trois"\n;;\nAdjoint;9,0;\n'.encode("cp1252")
+    )
+    title, grid = read(tmp_path / "a.csv").blocks
+    assert title.text == "Barème 2024"
+    assert grid.rows == (("Grade", "Taux", "Note"), ("Attaché", "12,5", "un deux; trois"), ("Adjoint", "9,0", ""))
+    (tmp_path / "b.csv").write_text('sep=,\na,b\n"ouvert,1\nc,2\n', encoding="utf-8")
+    assert read(tmp_path / "b.csv").blocks[0].rows == (("a", "b"), ('"ouvert', "1"), ("c", "2"))
+
+
+def test_csv_too_long(tmp_path: Path) -> None:
+    """More rows than any regulation has are refused."""
+    (tmp_path / "a.csv").write_text("a;b\n" * 100_001, encoding="utf-8")
+    with pytest.raises(DocumentError) as raised:
+        read(tmp_path / "a.csv")
+    assert raised.value.reason is RejectReason.TOO_LONG
+
+
+def test_a_name_that_lies_is_told(tmp_path: Path) -> None:
+    """A file is read as what it is, with a warning where its name says something else."""
+    (tmp_path / "a.docx").write_text("<html><body><p>Texte.</p></body></html>", encoding="utf-8")
+    parsed = read(tmp_path / "a.docx")
+    assert texts(parsed) == ["Texte."]
+    assert parsed.warnings == ("the name says .docx, the content is HTML",)

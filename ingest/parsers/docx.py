@@ -99,10 +99,11 @@ class _Reader:
 
     def _paragraph(self, paragraph: Element, depth: int) -> Iterator[Block]:
         style = self._styles.of(paragraph)
-        text = "" if style.hidden else self._carried + "".join(self._runs(paragraph)).strip()
+        text = "" if style.hidden else self._carried + "".join(self._runs(paragraph))
         self._carried = ""
         if paragraph.find(f"{_W}pPr/{_W}rPr/{_W}del") is not None:
             self._carried, text = text, ""
+        text = text.strip()
         number = self._numbering.next(paragraph, style) if text else None
         if text and not style.contents:
             if style.level is not None:

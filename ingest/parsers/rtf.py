@@ -7,6 +7,7 @@ exhausts the stack.
 
 from __future__ import annotations
 
+import bisect
 import codecs
 import re
 from dataclasses import dataclass, field, replace
@@ -45,6 +46,9 @@ _CODE_PAGES: Final = {
     238: "cp1250", 254: "cp437", 255: "cp850",
 }  # fmt: skip
 """The code page of a font's character set."""
+_SAME_EDGE: Final = 60
+"""Twips, a millimetre: edges of cells that a hand has drawn below each other."""
+_MOST_COLUMNS: Final = 100
 _SYMBOL: Final = "symbol"
 """Fonts of signs, whose bytes are no letters: what they show in lists are bullets."""
 
@@ -79,6 +83,16 @@ class _State:
     """Of the table that the paragraph is in."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    """A cell of a row: where its right edge is, if that is said, and what it is merged with."""
+
+    text: str
+    edge: int | None = None
+    left: bool = False
+    above: bool = False
+
+
 @dataclass(slots=True)
 class _Flow:
     """One stream of paragraphs: the text, a footnote, a text box."""
@@ -90,7 +104,7 @@ class _Flow:
     """Notes and boxes anchored in the paragraph that is being read."""
     cells: list[str] = field(default_factory=list)
     cell: list[str] = field(default_factory=list)
-    rows: list[tuple[str, ...]] = field(default_factory=list)
+    rows: list[tuple[_Cell, ...]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +140,9 @@ class _Reader:
         """The words of a style's or the document's title that is being read."""
         self._style = 0
         self._style_outline: int | None = None
-        self._merged: list[str] = []
+        self._merged: list[_Cell] = []
+        """What the current row says of its cells, and what it has said of the next one."""
+        self._how = _Cell("")
         self._pending = ""
         self._notes = 0
         self._called = 0
@@ -392,13 +408,14 @@ class _Reader:
             case "row":
                 self._row()
             case "trowd":
-                self._merged = []
+                self._merged, self._how = [], _Cell("")
             case "clmrg":
-                self._merged.append("left")
+                self._how = replace(self._how, left=True)
             case "clvmrg":
-                self._merged.append("above")
+                self._how = replace(self._how, above=True)
             case "cellx":
-                self._merged.append("|")
+                self._merged.append(replace(self._how, edge=value))
+                self._how = _Cell("")
             case "chftn":
                 if state.destination != "note":
                     self._call(self._notes + 1)
@@ -442,20 +459,11 @@ class _Reader:
 
     def _row(self) -> None:
         flow = self._flow
-        marks: list[set[str]] = [set()]
-        for mark in self._merged:
-            if mark == "|":
-                marks.append(set())
-            else:
-                marks[-1].add(mark)
-        cells = []
-        for index, text in enumerate(flow.cells):
-            how = marks[index] if index < len(marks) else set()
-            above = flow.rows[-1][index] if flow.rows and index < len(flow.rows[-1]) else text
-            cells.append("" if "left" in how else above if "above" in how else text)
+        said = (*self._merged, *(_Cell("") for _ in flow.cells))
+        row = tuple(replace(how, text=text) for text, how in zip(flow.cells, said, strict=False))
         flow.cells = []
-        if any(cells):
-            flow.rows.append(tuple(cells))
+        if any(cell.text or cell.above for cell in row):
+            flow.rows.append(row)
 
     def _end_table(self) -> None:
         flow = self._flow
@@ -465,13 +473,33 @@ class _Reader:
         if flow.cells:
             self._row()
         if flow.rows and max(map(len, flow.rows)) == 1:  # a frame around a text
-            flow.blocks += [Block(BlockKind.PARAGRAPH, row[0]) for row in flow.rows]
+            flow.blocks += [Block(BlockKind.PARAGRAPH, row[0].text) for row in flow.rows if row[0].text]
         elif flow.rows:
-            flow.blocks.append(table(flow.rows))
+            flow.blocks.append(table(_grid(flow.rows)))
         if flow.rows:
             flow.rows = []
             flow.blocks += flow.after
             flow.after = []
+
+
+def _grid(rows: list[tuple[_Cell, ...]]) -> list[list[str]]:
+    """The texts of a table, each in the column above which its cell begins; a merged cell repeats the one above."""
+    edges: list[int] = []
+    for edge in sorted({cell.edge for row in rows for cell in row if cell.edge is not None}):
+        if not edges or edge > edges[-1] + _SAME_EDGE:
+            edges.append(edge)
+    drawn = len(edges) <= _MOST_COLUMNS and all(cell.edge is not None for row in rows for cell in row)
+    written: list[list[str]] = []
+    for row in rows:
+        texts: list[str] = []
+        for cell in row:
+            place = len(texts)
+            above = written[-1][place] if written and place < len(written[-1]) else cell.text
+            texts.append("" if cell.left else above if cell.above else cell.text)
+            if drawn and cell.edge is not None:
+                texts += [""] * (bisect.bisect_right(edges, cell.edge) - len(texts))
+        written.append(texts)
+    return written
 
 
 def _page(number: int | None) -> str:
