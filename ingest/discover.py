@@ -1,5 +1,6 @@
-"""Which files a folder holds, their SHA-256, and what is said about them: the first stage of a sync.
+"""Which documents a folder holds, their SHA-256, and what is said about them: the first stage of a sync.
 
+A document is a file; a folder that is one text of the law; or a member of an archive, which is a folder like another.
 Nothing here stops for one file: what cannot be taken in is a row with its reason.
 """
 
@@ -10,20 +11,23 @@ import os
 import stat
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from ingest import manifest
+from ingest.archives import LARGEST_SIDECAR, Member, Members, may_be_archive
 from ingest.manifest import CORPUS_FILE, FRONT_MATTER_SUFFIXES, LONGEST_FRONT_MATTER, SIDECAR, Metadata
 from ingest.source import Source
+from rag import textfolders
 from rag.errors import DocumentError, RejectReason
 from rag.home import blocks
 from rag.types import Rejected
 
-LARGEST_SIDECAR: Final = 1 << 20
-"""Bytes of a sidecar; what is larger is something else under its name."""
+_HEAD: Final = 1024
+"""Bytes of a file that tell whether it may be an archive."""
+_NO_PART: Final = "it lies in the folder of a text of the law and is none of its files"
 _OFFICE_LOCK: Final = "~$"
 """How office programs begin the name of the file by which they lock an open document: hidden, but not by a dot."""
 
@@ -44,7 +48,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """All of a folder, in the order of the paths. ``closed`` are the folders in it that could not be listed."""
+    """All of a folder, in the order of the paths. ``closed`` are the folders and archives that could not be listed."""
 
     files: tuple[Found, ...]
     rejected: tuple[Rejected, ...] = ()
@@ -57,19 +61,22 @@ class Discovery:
         )
 
 
-def discover(folder: Path, corpus: str, seen: Callable[[int], None] = lambda count: None) -> Discovery:
+def discover(
+    folder: Path, corpus: str, seen: Callable[[int], None] = lambda count: None, members: Members | None = None
+) -> Discovery:
     """Everything that ``folder`` holds, its subfolders included; ``seen`` is told the count as it grows.
 
     Hidden files, ``corpus.toml`` and sidecars are no documents. A link that leads out of the folder is rejected,
-    one to another document of the folder is only another name for it.
+    one to another document of the folder is only another name for it. ``members`` looks into archives, somewhere
+    safe; without it they are files like others.
     """
     root = folder.resolve()
-    walk = _Walk(root)
-    entries = sorted(walk.entries(root), key=lambda entry: entry[0])
-    sidecars = {path: file for path, file in entries if path.endswith(SIDECAR)}
+    walk = _Walk(root, members)
+    entries = dict(sorted(walk.entries(root)))
+    sidecars = {path: entry for path, entry in entries.items() if path.endswith(SIDECAR)}
     documents = {
-        path: file
-        for path, file in entries
+        path: entry
+        for path, entry in entries.items()
         if not path.endswith(SIDECAR) and PurePosixPath(path).name.casefold() != CORPUS_FILE
     }
     refused = {row.path for row in walk.rejected}
@@ -77,7 +84,12 @@ def discover(folder: Path, corpus: str, seen: Callable[[int], None] = lambda cou
     used: set[str] = set()
     found: list[Found] = []
     rejected = list(walk.rejected)
-    for path, file in documents.items():
+    archives = _Archives(corpus, sidecars, refused)
+
+    def stray(path: str) -> None:
+        rejected.append(Rejected(path, RejectReason.UNSUPPORTED, _NO_PART))
+
+    for path, entry in documents.items():
         names = [name for name in _beside(path) if name in sidecars or name in refused]
         used.update(names)
         try:
@@ -86,10 +98,12 @@ def discover(folder: Path, corpus: str, seen: Callable[[int], None] = lambda cou
                 raise manifest.bad_metadata(
                     f"its sidecar {beside} cannot be used", f"sa fiche {beside} est inutilisable"
                 )
-            found.append(_found(path, file, corpus, None if beside is None else sidecars[beside]))
+            one = _found(path, entry, corpus, None if beside is None else sidecars[beside], stray)
+            found.append(replace(one, metadata=one.metadata.over(archives.said(entry.archive))))
         except DocumentError as error:
             rejected.append(rejection(path, error))
         seen(len(found) + len(rejected))
+    used |= archives.used | {name for path in refused for name in _beside(path)}
     rejected += [
         Rejected(name, RejectReason.BAD_METADATA, "no document beside this sidecar has its name")
         for name in sidecars
@@ -103,26 +117,78 @@ def rejection(path: str, error: DocumentError) -> Rejected:
     return Rejected(path, error.reason, error.en)
 
 
-class _Walk:
-    """One pass over a folder: the regular files it holds, by relative path, and what could not be entered."""
+@dataclass(frozen=True, slots=True, order=True)
+class _Entry:
+    """Something that is a document or a sidecar: where it is, and what the worker told of an archive's member.
 
-    def __init__(self, root: Path) -> None:
+    ``archive`` is the path of that archive, ``files`` are the members of a text of the law that stands in it.
+    """
+
+    file: Path
+    archive: str = ""
+    member: Member | None = field(default=None, compare=False)
+    files: tuple[Member, ...] = field(default=(), compare=False)
+
+
+class _Walk:
+    """One pass over a folder: the documents and sidecars it holds, by relative path, and what could not be entered."""
+
+    def __init__(self, root: Path, members: Members | None) -> None:
         self._root = root
+        self._members = members
         self._names: set[str] = set()
         self._links: list[tuple[str, Path]] = []
         self._real: set[Path] = set()
         self.rejected: list[Rejected] = []
         self.closed: list[str] = []
 
-    def entries(self, root: Path) -> Iterator[tuple[str, Path]]:
+    def entries(self, root: Path) -> Iterator[tuple[str, _Entry]]:
         for path, file in self._below(root, ""):
             self._real.add(file)
-            yield path, file
+            yield from self._opened(path, file)
         for path, target in self._links:
             # A file that stands in the folder by itself, too, is taken in once, under its own name.
             if target not in self._real:
                 self._real.add(target)
-                yield path, target
+                yield from self._opened(path, target)
+
+    def _opened(self, path: str, file: Path) -> Iterator[tuple[str, _Entry]]:
+        """The file itself, or what it holds where it is an archive."""
+        found = self._members(file) if self._members is not None and _may_be_archive(file) else None
+        if found is None:
+            yield path, _Entry(file)
+        elif isinstance(found, DocumentError):
+            if found.reason is not RejectReason.EMPTY:
+                self.closed.append(path)  # what was published from it may well be in it still
+            self._reject(path, found.reason, found.en)
+        else:
+            yield from self._inside(path, file, found)
+
+    def _inside(self, path: str, file: Path, members: Iterable[Member]) -> Iterator[tuple[str, _Entry]]:
+        texts: dict[tuple[str, ...], list[Member]] = {}
+        for member in members:
+            below = "/".join((path, *member.names))
+            if member.closed:
+                self.closed.append(below)
+            text = textfolders.text_of(member.names[-1])
+            if member.refused is not None:
+                self._reject(below, member.refused.reason, member.refused.en)
+            elif text is None:
+                yield from self._once(below, _Entry(file, path, member))
+            elif textfolders.belongs(member.names[-1][len(text) + 1 :]):
+                texts.setdefault((*member.names[:-1], text), []).append(member)
+            else:
+                self._reject(below, RejectReason.UNSUPPORTED, _NO_PART)
+        for names, files in texts.items():
+            yield from self._once("/".join((path, *names)), _Entry(file, path, Member(names), tuple(files)))
+
+    def _once(self, path: str, entry: _Entry) -> Iterator[tuple[str, _Entry]]:
+        """The entry, unless a folder and an archive of one name hold files of one name."""
+        if path in self._names:
+            self._reject(path, RejectReason.DUPLICATE_ID, "another file of the archive has the same path")
+            return
+        self._names.add(path)
+        yield path, entry
 
     def _below(self, folder: Path, above: str) -> Iterator[tuple[str, Path]]:
         try:
@@ -149,6 +215,8 @@ class _Walk:
             try:
                 if entry.is_symlink():
                     self._follow(path, Path(entry.path))
+                elif entry.is_dir(follow_symlinks=False) and textfolders.is_text(Path(entry.path)):
+                    yield path, Path(entry.path)
                 elif entry.is_dir(follow_symlinks=False):
                     yield from self._below(Path(entry.path), path)
                 elif entry.is_file(follow_symlinks=False):
@@ -209,27 +277,93 @@ def _one(path: str, names: list[str], *, shared: bool) -> str | None:
     return names[0] if names else None
 
 
-def _found(path: str, file: Path, corpus: str, sidecar: Path | None) -> Found:
-    """The file with its digest and everything that is said about it.
+class _Archives:
+    """What sidecars say of whole archives: of every document in them that does not say it of itself."""
+
+    def __init__(self, corpus: str, sidecars: Mapping[str, _Entry], refused: Collection[str]) -> None:
+        self._corpus = corpus
+        self._sidecars = sidecars
+        self._refused = refused
+        self._said: dict[str, Metadata | DocumentError] = {"": Metadata()}
+        self.used: set[str] = set()
+
+    def said(self, archive: str) -> Metadata:
+        """What is said of ``archive``.
+
+        Raises:
+            DocumentError: its sidecar is wrong or cannot be read; then nobody knows who may read what is in it.
+        """
+        if archive not in self._said:
+            self._said[archive] = self._read(f"{archive}{SIDECAR}")
+        found = self._said[archive]
+        if isinstance(found, DocumentError):
+            raise found
+        return found
+
+    def _read(self, name: str) -> Metadata | DocumentError:
+        if name in self._refused:
+            return manifest.bad_metadata(
+                f"the archive's sidecar {name} cannot be used", f"la fiche {name} de l'archive est inutilisable"
+            )
+        if name not in self._sidecars:
+            return Metadata()
+        self.used.add(name)
+        try:
+            said = manifest.sidecar(_small(self._sidecars[name]), self._corpus)
+        except DocumentError as error:
+            return error
+        return replace(said, id=None, title=None)
+
+
+def _may_be_archive(file: Path) -> bool:
+    try:
+        with file.open("rb") as reading:
+            return may_be_archive(reading.read(_HEAD))
+    except OSError:  # a folder that is one text; or what cannot be read, and is told so when it is hashed
+        return False
+
+
+def _found(path: str, entry: _Entry, corpus: str, sidecar: _Entry | None, stray: Callable[[str], None]) -> Found:
+    """The document with its digest and everything that is said about it; ``stray`` is told what is no part of it.
 
     Raises:
         DocumentError: it or its sidecar cannot be read, or the metadata are wrong.
     """
+    own, head = Metadata(), b""
+    source = Source(entry.file, () if entry.member is None else entry.member.names)
+    if entry.files:
+        start = len(source.member[-1]) + 1
+        sha256 = textfolders.digest((member.names[-1][start:], member.sha256) for member in entry.files)
+        own = Metadata(id=PurePosixPath(path).name)
+    elif entry.member is not None:
+        sha256, head = entry.member.sha256, entry.member.said
+    elif textfolders.is_text(entry.file):
+        files = textfolders.files(entry.file)
+        for name in files.others:
+            stray(f"{path}/{name}")
+        sha256 = textfolders.digest((name, _digest(file)[0]) for name, file in files.found)
+        own = Metadata(id=entry.file.name)
+    else:
+        sha256, head = _digest(entry.file)
+    if own.id is None and PurePosixPath(path).suffix.lower() in FRONT_MATTER_SUFFIXES:
+        own = manifest.front_matter(head)
+    beside = manifest.sidecar(_small(sidecar), corpus) if sidecar else Metadata()
+    return Found(path, source, sha256, beside.over(own), named=beside.id is not None)
+
+
+def _digest(file: Path) -> tuple[str, bytes]:
+    """The SHA-256 of a file, and its beginning."""
     digest = hashlib.sha256()
     head = b""
     for block in blocks(file):
         digest.update(block)
         head = head or block[:LONGEST_FRONT_MATTER]
-    own = Metadata()
-    if PurePosixPath(path).suffix.lower() in FRONT_MATTER_SUFFIXES:
-        own = manifest.front_matter(head)
-    beside = manifest.sidecar(_small(sidecar), corpus) if sidecar else Metadata()
-    return Found(path, Source(file), digest.hexdigest(), beside.over(own), named=beside.id is not None)
+    return digest.hexdigest(), head
 
 
-def _small(file: Path) -> bytes:
+def _small(sidecar: _Entry) -> bytes:
     content = b""
-    for block in blocks(file):
+    for block in blocks(sidecar.file) if sidecar.member is None else (sidecar.member.said,):
         content += block
         if len(content) > LARGEST_SIDECAR:
             raise manifest.bad_metadata(

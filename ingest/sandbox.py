@@ -8,6 +8,7 @@ and the next file gets a new one.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import ctypes
 import datetime as dt
@@ -22,13 +23,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from ingest.archives import Member, members
 from ingest.parsers import Limits, parse
 from ingest.source import Source
+from rag import textfolders
 from rag.errors import DocumentError, RejectReason
 from rag.types import Block, BlockKind, LegalStatus, NormRank, PageQuality, Parsed, Stated, Validity
 
@@ -49,6 +52,13 @@ _HEAVY: Final = 256
 _HEADER: Final = struct.Struct(">I")
 
 Result = Parsed | DocumentError
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """What a worker says that an archive holds; ``None`` where it is one document."""
+
+    members: tuple[Member, ...] | None
 
 
 class Sandbox:
@@ -105,7 +115,7 @@ class Sandbox:
                         break
                     number, source = task
                     names[number] = source
-                    refused = _refused(source.path, self._limits)
+                    refused = _refused(source, self._limits)
                     if refused is not None:
                         done[number] = refused
                     else:
@@ -116,12 +126,33 @@ class Sandbox:
                     continue
                 if not names:
                     return
-                done.update(self._collected())
+                done |= {
+                    number: _crashed() if isinstance(answer, _Listing) else answer
+                    for number, answer in self._collected().items()
+                }
         finally:
             for worker in self._workers:
                 if worker.task is not None:  # the caller has left early
                     worker.kill()
             self._workers = [worker for worker in self._workers if worker.alive]
+
+    def members(self, path: Path) -> tuple[Member, ...] | DocumentError | None:
+        """What the archive ``path`` holds, ``None`` where it is an office document or a book; never raises for a file.
+
+        Not while :meth:`parse` has not ended.
+        """
+        refused = _refused(Source(path, ("",)), self._limits)
+        if refused is not None:
+            return refused
+        worker = self._idle()
+        assert worker is not None, "no file is being parsed"
+        worker.send(0, Source(path), self._limits, listing=True)
+        while not (answered := self._collected()):
+            pass
+        answer = answered[0]
+        if isinstance(answer, _Listing):
+            return answer.members
+        return answer if isinstance(answer, DocumentError) else _crashed()
 
     def _idle(self) -> _Worker | None:
         """A worker without a task, started or replaced when need be; ``None`` when all are busy."""
@@ -136,10 +167,10 @@ class Sandbox:
             return self._workers[-1]
         return None
 
-    def _collected(self) -> dict[int, Result]:
+    def _collected(self) -> dict[int, Result | _Listing]:
         """Wait until a worker answers, dies or runs out of time; what ended."""
         busy = [worker for worker in self._workers if worker.task is not None]
-        ended: dict[int, Result] = {}
+        ended: dict[int, Result | _Listing] = {}
         with selectors.DefaultSelector() as selector:
             for worker in busy:
                 selector.register(worker.answers, selectors.EVENT_READ, worker)
@@ -160,16 +191,26 @@ class Sandbox:
         return ended
 
 
-def _refused(path: Path, limits: Limits) -> DocumentError | None:
+def _refused(source: Source, limits: Limits) -> DocumentError | None:
     """Why a file needs no worker to be refused."""
     try:
-        status = path.stat()
+        status = source.path.stat()
     except OSError:
         return DocumentError(RejectReason.UNREADABLE, "the file cannot be opened", "le fichier ne peut pas être ouvert")
+    if stat.S_ISDIR(status.st_mode) and not source.member and textfolders.is_text(source.path):
+        return None  # the worker counts what its files hold
     if not stat.S_ISREG(status.st_mode):
         return DocumentError(RejectReason.UNREADABLE, "this is no regular file", "ce n'est pas un fichier ordinaire")
     if not status.st_size:
         return DocumentError(RejectReason.EMPTY, "the file is empty", "le fichier est vide")
+    if source.member:  # what may be read of an archive is counted by member
+        if status.st_size <= max(limits.megabytes, limits.expanded) * 1_000_000:
+            return None
+        return DocumentError(
+            RejectReason.TOO_LARGE,
+            f"the archive is larger than {limits.expanded} MB (setting `file_expanded`)",
+            f"l'archive dépasse {limits.expanded} Mo (réglage « file_expanded »)",
+        )
     if status.st_size > limits.megabytes * 1_000_000:
         return DocumentError(
             RejectReason.TOO_LARGE,
@@ -245,17 +286,22 @@ class _Worker:
         """Whether the worker has read or holds so much that a new one is better."""
         return self._files >= _MOST_FILES or self._resident > _HEAVY
 
-    def send(self, task: int, source: Source, limits: Limits) -> None:
+    def send(self, task: int, source: Source, limits: Limits, *, listing: bool = False) -> None:
         self.task = task
         self._files += 1
         self._buffer.clear()
         self.deadline = time.monotonic() + _CLOCK * limits.seconds + _GRACE
-        said = {"path": str(source.path.absolute()), "member": source.member, "limits": asdict(limits)}
+        said = {
+            "path": str(source.path.absolute()),
+            "member": source.member,
+            "limits": asdict(limits),
+            "listing": listing,
+        }
         request = json.dumps(said).encode("ascii")
         with contextlib.suppress(BrokenPipeError):  # it has died; its silence is read as that
             self._requests.write(_HEADER.pack(len(request)) + request)
 
-    def received(self) -> Result | None:
+    def received(self) -> Result | _Listing | None:
         """What has arrived, when it is whole; a worker that has died or talks nonsense has crashed."""
         for _ in range(64):
             try:
@@ -279,10 +325,16 @@ class _Worker:
                 return self._understood(bytes(self._buffer[_HEADER.size : _HEADER.size + length]))
         return None
 
-    def _understood(self, answer: bytes) -> Result:
+    def _understood(self, answer: bytes) -> Result | _Listing:
         try:
             said = json.loads(answer)
-            result = _error(said["error"]) if "error" in said else _parsed(said["parsed"])
+            result: Result | _Listing
+            if "error" in said:
+                result = _error(said["error"])
+            elif "members" in said:
+                result = _listing(said["members"])
+            else:
+                result = _parsed(said["parsed"])
             self._resident = int(said["resident"])
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             self.kill()
@@ -315,9 +367,11 @@ class _Worker:
 # --- what crosses the pipe ------------------------------------------------------------------------------
 
 
-def _said(result: Result) -> dict[str, Any]:
+def _said(result: Result | _Listing) -> dict[str, Any]:
     if isinstance(result, DocumentError):
-        return {"error": {"reason": result.reason.value, "en": result.en, "fr": result.fr}}
+        return {"error": _said_error(result)}
+    if isinstance(result, _Listing):
+        return {"members": None if result.members is None else [_said_member(member) for member in result.members]}
     blocks = [
         [
             block.kind.value,
@@ -349,6 +403,16 @@ def _said(result: Result) -> dict[str, Any]:
     }
 
 
+def _said_error(error: DocumentError) -> dict[str, str]:
+    return {"reason": error.reason.value, "en": error.en, "fr": error.fr}
+
+
+def _said_member(member: Member) -> list[object]:
+    refused = None if member.refused is None else _said_error(member.refused)
+    said = base64.b64encode(member.said).decode("ascii")
+    return [member.names, member.size, member.sha256, said, refused, member.closed]
+
+
 def _said_validity(validity: Validity | None) -> list[str | None] | None:
     if validity is None:
         return None
@@ -357,6 +421,26 @@ def _said_validity(validity: Validity | None) -> list[str | None] | None:
 
 def _error(said: dict[str, Any]) -> DocumentError:
     return DocumentError(RejectReason(said["reason"]), _str(said["en"]), _str(said["fr"]))
+
+
+def _listing(said: Any) -> _Listing:
+    """A listing from untrusted JSON; every value is checked for its type."""
+    if said is None:
+        return _Listing(None)
+    return _Listing(
+        tuple(
+            Member(
+                names=tuple(_str(name) for name in names),
+                size=_number(size),
+                sha256=_str(sha256),
+                said=base64.b64decode(_str(content), validate=True),
+                refused=None if refused is None else _error(refused),
+                closed=bool(closed),
+            )
+            for names, size, sha256, content, refused, closed in said
+            if names
+        )
+    )
 
 
 def _parsed(said: dict[str, Any]) -> Parsed:
@@ -479,10 +563,11 @@ def _serve() -> None:
         request = json.loads(requests.read(_HEADER.unpack(header)[0]))
         limits = Limits(**request["limits"])
         _limit(limits)
-        result: Result
+        result: Result | _Listing
         exhausted = False
+        source = Source(Path(request["path"]), tuple(request["member"]))
         try:
-            result = parse(Source(Path(request["path"]), tuple(request["member"])), limits)
+            result = _Listing(members(source.path, limits)) if request["listing"] else parse(source, limits)
         except DocumentError as error:
             result = error
         except MemoryError:

@@ -12,15 +12,18 @@ import fcntl
 import hashlib
 import json
 import os
+import tempfile
 import threading
-from collections.abc import Collection, Iterator
+import zipfile
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO, Final, Self
+from typing import IO, BinaryIO, Final, Protocol, Self
 
 import psutil
 
+from rag import textfolders, zips
 from rag.errors import DiskFull, DocumentError, RejectReason, StoreBusy, StoreError
 from rag.indexes import Indexes
 
@@ -95,6 +98,18 @@ def _forget_in_child() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_in_child)
+
+
+class Kept(Protocol):
+    """Where the bytes of a document are: a file, a folder that is one text, or a member of the archive ``path``."""
+
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def member(self) -> tuple[str, ...]:
+        """The way into the archive, one name for each level; empty for what stands by itself."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,31 +239,49 @@ class Home:
         """Where the source file with this SHA-256 is kept."""
         return self.files / sha256[:2] / sha256
 
-    def keep(self, source: Path) -> str:
-        """Keep a copy of a file, durable when this returns; the SHA-256 of the bytes that were copied.
+    def keep(self, source: Kept) -> str:
+        """Keep a copy of a source, durable when this returns; the SHA-256 of what was copied.
+
+        A folder that is one text is kept as one ZIP, which is the same for the same files; its SHA-256 is that of
+        :func:`rag.textfolders.digest`.
 
         Raises:
             DiskFull: there is no room; nothing is left behind.
             DocumentError: the source cannot be read.
         """
         partial = self.files / f"{os.getpid()}-{threading.get_ident()}.part"
-        digest = hashlib.sha256()
         with translated(self.files):
             try:
                 with open_private(partial) as writing:
-                    for block in blocks(source):
-                        digest.update(block)
-                        writing.write(block)
+                    sha256 = self._copied(source, writing)
                     writing.flush()
                     os.fsync(writing.fileno())
-                target = self.file(digest.hexdigest())
+                target = self.file(sha256)
                 if not target.exists():
                     target.parent.mkdir(mode=0o700, exist_ok=True)
                     partial.replace(target)
                     _sync_folder(target.parent)
             finally:
                 partial.unlink(missing_ok=True)
-        return digest.hexdigest()
+        return sha256
+
+    def _copied(self, source: Kept, writing: BinaryIO) -> str:
+        """Write the bytes of a source; their SHA-256."""
+        if not source.member:
+            if source.path.is_dir():
+                found = textfolders.files(source.path).found
+                return _zipped(((name, blocks(file)) for name, file in found), writing)
+            return _streamed(blocks(source.path), writing)
+        *within, name = source.member
+        archive = _last.opened.archive(source.path, within, self._spool)
+        below = [] if archive.find(name) else archive.below(name)
+        if not below:
+            return _streamed(archive.blocks(zips.entry_of(archive, name)), writing)
+        return _zipped(_readable(archive, name, below), writing)
+
+    def _spool(self) -> IO[bytes]:
+        """A file without a name, which is gone when whoever asked for it closes it."""
+        return tempfile.TemporaryFile(dir=self.files)
 
     def prune(self, kept: Collection[str]) -> int:
         """Delete the source files that are not among ``kept``, and what a killed run left half-written."""
@@ -262,6 +295,50 @@ class Home:
                     file.unlink(missing_ok=True)
                     gone += 1
         return gone
+
+
+class _Last(threading.local):
+    """Each thread's archive that it kept a member of last; it is closed with the thread."""
+
+    def __init__(self) -> None:
+        self.opened = zips.LastOpened()
+
+
+_last = _Last()
+
+
+def _streamed(content: Iterable[bytes], writing: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    for block in content:
+        digest.update(block)
+        writing.write(block)
+    return digest.hexdigest()
+
+
+def _readable(archive: zips.Archive, folder: str, below: Iterable[zips.Entry]) -> Iterator[tuple[str, list[bytes]]]:
+    """The files of a text in an archive, but for those that turn out to be bombs or broken: they are rows already."""
+    for entry in below:
+        name = entry.name[len(folder) + 1 :]
+        if not textfolders.belongs(name) or zips.oversized(entry) is not None:
+            continue
+        with suppress(DocumentError):
+            yield name, list(archive.blocks(entry))
+
+
+def _zipped(files: Iterable[tuple[str, Iterable[bytes]]], writing: BinaryIO) -> str:
+    """Write the files of a text as a ZIP that holds nothing but their names and bytes; the text's digest."""
+    digests = []
+    with zipfile.ZipFile(writing, "w") as archive:
+        for name, content in files:
+            digest = hashlib.sha256()
+            info = zipfile.ZipInfo(name)  # dated 1980, whenever it is made
+            info.compress_type = zipfile.ZIP_DEFLATED
+            with archive.open(info, "w") as member:
+                for block in content:
+                    digest.update(block)
+                    member.write(block)
+            digests.append((name, digest.hexdigest()))
+    return textfolders.digest(digests)
 
 
 def _busy(pid: int | None) -> StoreBusy:

@@ -197,9 +197,9 @@ def _member(source: Source, limits: Limits) -> Parsed:
     from ingest import archives
     from ingest.parsers.legi import parse_text
 
-    with archives.text_files(source, limits) as files:
-        if files is not None:
-            return _with_text(parse_text(files, limits))
+    files = archives.text_files(source, limits)
+    if files is not None:
+        return _with_text(parse_text(files, limits))
     name = Path(source.name.replace("\0", ""))
     return parse_file(sniff(name, archives.content(source, limits), expanded=limits.expanded), limits)
 
