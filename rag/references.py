@@ -9,6 +9,7 @@ A reference is normalised to a *key*, so that "art. L. 3141-3", "l'article L.314
 ``decret:2012-1246``          a text by its kind and number; ``2012-1246`` where it is called but a "texte"
 ``arrete:2021-03-03``         a text by its kind and date, where it has no number
 ``decret:2012-1246#4``        an article of a text; ``...#section:3`` and ``...#annexe:2`` likewise
+``code:civil#4``              an article of a code that is named, where its number alone does not tell the code
 ===========================  ==============================================================================
 
 *Exact* keys are specific enough to be searched alone: articles of codes, and articles of a text that is named. A
@@ -58,16 +59,32 @@ class Period:
 
 # --- the grammar -----------------------------------------------------------------------------------------
 
-_ORDINAL: Final = r"(?:bis|ter|quater|quinquies|sexies|septies|octies|nonies|decies|undecies|duodecies)"
-_SUFFIX: Final = rf"(?:[ \u00a0]?{_ORDINAL}\b(?:[ \u00a0](?-i:[A-Z]{{1,2}})\b)?)?"
+_ORDINAL: Final = (
+    r"(?:bis|ter|quater|quinquies|sexies|septies|octies|nonies|novies"
+    r"|(?:un|duo|ter|quater|quin|quinque|sex|sept|septen|octo|novo)?(?:decies|vicies|tricies))"
+)
+_AGAIN: Final = rf"[ \u00a0]{_ORDINAL}(?:-0)?(?![\w’'])"
+# « 16 A », « 310 HB bis »; « article 5 II » is the second part of article 5, but « 102 I du code » an article.
+_LETTER: Final = (
+    r"(?:(?-i:[A-HJ-UWYZ]|[A-Z]{2}(?<!II)(?<!IV)(?<!VI)(?<!IX)(?<!XI)(?<!XV)(?<!XX))(?![\w’'])(?!\.?[ \u00a0]?\d)"
+    rf"|(?-i:[IVX]|[a-z])(?={_AGAIN})"
+    r"|(?-i:[IVX])(?=[ \u00a0](?:du|de l['’]annexe)[ \u00a0](?:code|CGI|[IVX]+\b)))"
+)
+_SUFFIX: Final = rf"(?:{_AGAIN}|[ \u00a0]{_LETTER})*"
 _CODE_NUMBER: Final = (
-    rf"(?:L\.?[ \u00a0]?O|[LRDA])[ \u00a0]?\.?[ \u00a0]?\*?[ \u00a0]?\.?[ \u00a0]?\d+(?:[-‑–.]\d+)*{_SUFFIX}(?!\w)"
+    r"(?:L\.?[ \u00a0]?O|[LRDA])[ \u00a0]?\.?[ \u00a0]?\*{0,2}[ \u00a0]?\.?[ \u00a0]?"
+    rf"\d+(?:[-‑–.]\d+)*{_SUFFIX}(?!\w)"
 )
 _PLAIN_NUMBER: Final = (
-    rf"(?:premier\b|première\b|unique\b|1[ \u00a0]?(?:er|ère|re)\b|\d+(?:[-‑.]\d+)*{_SUFFIX}(?![\w°%])"
+    r"(?:premier\b|première\b|unique\b|1[ \u00a0]?(?:er|ère|re)\b"
+    rf"|\d+(?:[-‑.]\d+)*(?:(?-i:[A-Z]{{1,2}}))?{_SUFFIX}(?![\w°%])"
     r"|(?-i:[IVX]+)\b(?![.’']))"
 )
 _NUMBER: Final = re.compile(rf"(?P<code>{_CODE_NUMBER})|(?P<plain>{_PLAIN_NUMBER})", re.IGNORECASE)
+_HEADED: Final = re.compile(
+    rf"\d+(?:[-‑.]\d+)*[A-Z]{{0,2}}(?:[ \u00a0](?:{_ORDINAL}(?:-0)?|[A-Z]{{1,2}}|[a-z](?={_AGAIN})))*"
+)
+"""A number as it stands alone in a heading, where no word can follow it."""
 _ANNEX_NUMBER: Final = re.compile(r"\d+(?:[-.]\d+)*(?![\w°])|(?-i:[IVX]+|[A-H])\b(?![.’'])", re.IGNORECASE)
 _HEAD: Final = re.compile(
     r"(?<![\w-])(?:"
@@ -179,6 +196,46 @@ _TEXT: Final = re.compile(
     rf"(?P<dated>\d{{1,2}}(?:er|st|nd|rd|th)?[ \u00a0]{_MONTH},?[ \u00a0]\d{{4}}))",
     re.IGNORECASE,
 )
+_CODE_NAMES: Final = (
+    r"action sociale et des familles|artisanat|assurances|aviation civile|cinéma et de l['’]image animée|civil"
+    r"|commande publique|commerce|communes|construction et de l['’]habitation|consommation|défense"
+    r"|domaine de l['’][ÉE]tat|douanes|éducation|électoral|énergie"
+    r"|entrée et du séjour des étrangers et du droit d['’]asile|environnement"
+    r"|expropriation pour cause d['’]utilité publique"
+    r"|famille et de l['’]aide sociale|forestier|général de la fonction publique"
+    r"|général de la propriété des personnes publiques|général des collectivités territoriales|général des impôts"
+    r"|impositions sur les biens et services|justice administrative|justice militaire|justice pénale des mineurs"
+    r"|Légion d['’]honneur(?:, de la Médaille militaire et de l['’]ordre national du Mérite)?|minier"
+    r"|monétaire et financier|mutualité|organisation judiciaire|patrimoine|pénal|pénitentiaire"
+    r"|pensions civiles et militaires de retraite|pensions de retraite des marins(?: français)?"
+    r"|pensions militaires d['’]invalidité et des victimes de guerre|ports maritimes"
+    r"|postes et des communications électroniques|procédure civile|procédure pénale|procédures civiles d['’]exécution"
+    r"|propriété intellectuelle|recherche|relations entre le public et l['’]administration|route"
+    r"|rural et de la pêche maritime|santé publique|sécurité intérieure|sécurité sociale|service national|sport"
+    r"|tourisme|transports|travail|urbanisme|voirie routière"
+)
+_CODES_SHORT: Final = {
+    "CASF": "action sociale et des familles",
+    "CCP": "commande publique",
+    "CESEDA": "entrée et du séjour des étrangers et du droit d'asile",
+    "CGCT": "général des collectivités territoriales",
+    "CGFP": "général de la fonction publique",
+    "CGI": "général des impôts",
+    "CGPPP": "général de la propriété des personnes publiques",
+    "CJA": "justice administrative",
+    "CPCMR": "pensions civiles et militaires de retraite",
+    "CRPA": "relations entre le public et l'administration",
+    "CSP": "santé publique",
+    "CSS": "sécurité sociale",
+}
+_CODE: Final = re.compile(
+    r"(?:\bannexe[ \u00a0](?P<before>(?-i:[IVX]+)|\d)[ \u00a0](?:au|du)[ \u00a0])?"
+    rf"\b(?:code[ \u00a0](?:(?:du|de la|des|de)[ \u00a0]|de l['’])?(?P<name>{_CODE_NAMES})"
+    rf"|(?-i:(?P<short>{'|'.join(_CODES_SHORT)})))"
+    r"(?![\w’'])(?:,?[ \u00a0]annexe[ \u00a0](?P<after>(?-i:[IVX]+)|\d)\b)?",
+    re.IGNORECASE,
+)
+_SMALL_WORDS: Final = frozenset("du de la le les des d l et en par sur entre pour francais".split())
 _OF_TEXT: Final = re.compile(
     r"[ \u00a0]*,?[ \u00a0]*(?:(?:de la|de l['’]|du|de|of the|of|in the|in|dans la|dans le)[ \u00a0]?)(?:même )?$",
     re.IGNORECASE,
@@ -189,6 +246,7 @@ _TEXT_THEN: Final = re.compile(
     re.IGNORECASE,
 )
 _CODE_KEY: Final = re.compile(r"(?:lo|[lrda])\d[\w.-]*")
+_LAST_NUMBER: Final = re.compile(r"(?P<stem>(?:\w+:|(?:lo|[lrda]))(?:\d+[-.])*)(?P<last>\d+)")
 _DATED_KEY: Final = re.compile(r"\w+:\d{4}-\d{2}-\d{2}")
 _RANGE_MOST: Final = 30
 """A range of articles longer than this names its two ends only: nobody asks for eighty articles one by one."""
@@ -201,12 +259,19 @@ _Item = tuple[str, int, int]
 
 
 def references(text: str) -> list[Reference]:
-    """Every legal reference in ``text``, in order; spans do not overlap, but two may share one (a range)."""
+    """Every legal reference in ``text``, in order; spans do not overlap, but two may share one (a range).
+
+    A code alone ("le code du travail") is none: it says of which text an article is.
+    """
     texts = list(_texts(text))
+    codes = list(_codes(text)) if _NAMES_CODE.search(text) else []
     found: list[Reference] = []
     taken: list[tuple[int, int]] = []
     for start, end, items in _articles(text):
-        owner = _owner(text, start, end, texts)
+        if any(code.start <= start < code.end for code in codes):
+            continue  # « annexe II au code général des impôts » is a text
+        plain = all(_CODE_KEY.fullmatch(key) is None for key, _, _ in items)
+        owner = _owner(text, start, end, [*texts, *codes] if plain else texts)
         stop = max(end, owner.end) if owner else end
         first = min(start, owner.start) if owner else start
         for position, (key, item_start, item_end) in enumerate(items):
@@ -231,10 +296,13 @@ def asked(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The exact keys and the weak keys of a question: the first are searched, the second lift what is found."""
     exact: list[str] = []
     weak: list[str] = []
+    codes = list(_codes(text)) if _NAMES_CODE.search(text) else []
     for reference in references(text):
         owner, mark, local = reference.key.rpartition("#")
         if _CODE_KEY.fullmatch(local):
             exact.append(reference.key)
+            code = _owner(text, reference.start, reference.end, codes)
+            weak += [f"{code.key}#{local}"] if code else []  # several codes have an article L. 1
         elif mark or ":" in local:
             weak.extend(_kin(local))
             exact += [f"{owner}#{kin.removeprefix('article:')}" for kin in _kin(local) if mark]
@@ -250,13 +318,15 @@ def article_keys(number: str, document_title: str, kind: SectionKind = SectionKi
     local = _local_key(number, kind)
     if local is None:
         return ()
+    item = local.removeprefix("article:")
+    code = next(_codes(document_title), None)
+    of_code = (f"{code.key}#{item}",) if code is not None and not document_title[: code.start].strip() else ()
     if _CODE_KEY.fullmatch(local):
-        return (local,)
-    keys = [local]
+        return (local, *of_code)
+    keys = [local, *of_code]
     # A title's first text is itself; those after it are what it changes or applies.
     itself = next(_texts(document_title), None)
-    if itself is not None:
-        item = local.removeprefix("article:")
+    if itself is not None and not of_code:
         keys.append(f"{itself.key}#{item}")
         if not _DATED_KEY.fullmatch(itself.key):
             keys.append(f"{itself.key.partition(':')[2]}#{item}")
@@ -286,6 +356,21 @@ def _texts(text: str) -> Iterator[Reference]:
                 continue
             key = f"{kind}:{day.first.isoformat()}"
         yield Reference(key, match.group(), match.start(), match.end())
+
+
+_NAMES_CODE: Final = re.compile(rf"\bcode\b|(?-i:\b(?:{'|'.join(_CODES_SHORT)})\b)", re.IGNORECASE)
+
+
+def _codes(text: str) -> Iterator[Reference]:
+    """The codes that ``text`` names, by their keys: ``code:travail``, ``code:general-impots-annexe-2``."""
+    for match in _CODE.finditer(text):
+        name = match["name"] or _CODES_SHORT[match["short"]]
+        words = [word for word in re.findall(r"\w+", _folded(name)) if word not in _SMALL_WORDS]
+        if words[:2] == ["legion", "honneur"]:
+            words = words[:2]
+        annex = match["before"] or match["after"]
+        words += ["annexe", _plain_number(annex.upper())] if annex else []
+        yield Reference(f"code:{'-'.join(words)}", match.group(), match.start(), match.end())
 
 
 def _articles(text: str) -> Iterator[tuple[int, int, list[_Item]]]:
@@ -321,6 +406,8 @@ def _run(text: str, head: re.Match[str]) -> list[_Item]:
     while number is not None:
         is_code = kind != "annexe" and bool(number["code"])
         key = _code_key(number.group()) if is_code else f"{kind}:{_plain_number(number.group())}"
+        if plural and not is_code and items and _CODE_KEY.fullmatch(items[-1][0]) and "-" in key:
+            is_code, key = True, _letters(items[-1][0]) + key.partition(":")[2]  # « articles L. 12-3 et 12-4 »
         items += [(between, start, number.end()) for between in _between(last, key)]
         items.append((key, start, number.end()))
         joined, ranged = _JOIN.match(text, number.end()), _RANGE.match(text, number.end())
@@ -330,15 +417,25 @@ def _run(text: str, head: re.Match[str]) -> list[_Item]:
         last = key if ranged and not joined else ""
         start = join.end()
         number = grammar.match(text, start)
+        if number is not None and not plural and not number["code"]:
+            break  # « l'article L. 12 et 15 jours »
     return items
 
 
 def _between(first: str, last: str) -> list[str]:
-    """The keys inside a range of plain numbers, ends excluded; ``first`` is empty where there is no range."""
-    low, high = re.fullmatch(r"(\w+):(\d+)", first), re.fullmatch(r"(\w+):(\d+)", last)
-    if low is None or high is None or not 0 < int(high[2]) - int(low[2]) <= _RANGE_MOST:
+    """The keys inside a range of numbers, ends excluded; ``first`` is empty where there is no range."""
+    low, high = _LAST_NUMBER.fullmatch(first), _LAST_NUMBER.fullmatch(last)
+    if low is None or high is None or low["stem"] != high["stem"]:
         return []
-    return [f"{low[1]}:{number}" for number in range(int(low[2]) + 1, int(high[2]))]
+    begin, end = int(low["last"]), int(high["last"])
+    if not 0 < end - begin <= _RANGE_MOST:
+        return []
+    return [f"{low['stem']}{number}" for number in range(begin + 1, end)]
+
+
+def _letters(key: str) -> str:
+    """The letters before the first figure of a code's key."""
+    return re.split(r"\d", key, maxsplit=1)[0]
 
 
 def _owner(text: str, start: int, end: int, texts: list[Reference]) -> Reference | None:
@@ -365,9 +462,9 @@ def _local_key(number: str, kind: SectionKind) -> str | None:
         found = _ANNEX_NUMBER.fullmatch(stripped)
         return f"annexe:{_plain_number(stripped)}" if found else None
     found = _NUMBER.fullmatch(stripped)
-    if found is None:
+    if found is None and not _HEADED.fullmatch(stripped):
         return None
-    if found["code"]:
+    if found is not None and found["code"]:
         return _code_key(stripped)
     return f"{'section' if kind is SectionKind.DIVISION else 'article'}:{_plain_number(stripped)}"
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import gzip
+import json
 import time
+from pathlib import Path
 
 import pytest
 
@@ -40,6 +43,26 @@ CASES = [
     ("Arrêté 2021-03, article 11 :", ["arrete:2021-03#11"], "Arrêté 2021-03, article 11"),
     ("annexe 1 du décret n° 2020-7", ["decret:2020-7#annexe:1"], "annexe 1 du décret n° 2020-7"),
     ("point 2.1 de la circulaire DRH n° 2023-05", ["circulaire:2023-05#2.1"], None),
+    ("art. R.* 123-4", ["r123-4"], "art. R.* 123-4"),
+    ("l'article LO123", ["lo123"], "article LO123"),
+    ("article L 123-4", ["l123-4"], "article L 123-4"),
+    ("l'article 16 A.", ["article:16a"], "article 16 A"),
+    ("article 16A", ["article:16a"], "article 16A"),
+    ("article 74-0 E bis", ["article:74-0ebis"], "article 74-0 E bis"),
+    ("article 91 quater A", ["article:91quatera"], None),
+    ("article 164 F quatervicies", ["article:164fquatervicies"], None),
+    ("l'article 5 II", ["article:5"], "article 5"),
+    ("l'article 12. A défaut, il", ["article:12"], None),
+    ("articles L. 12-3 à L. 12-6", ["l12-3", "l12-4", "l12-5", "l12-6"], None),
+    ("articles L. 12-3 et 12-5", ["l12-3", "l12-5"], None),
+    ("articles L. 1, L. 2 et R. 3", ["l1", "l2", "r3"], None),
+    ("l'article L. 12 et 15 jours", ["l12"], None),
+    ("articles 3, 5 à 7 et 9", ["article:3", "article:5", "article:6", "article:7", "article:9"], None),
+    ("article 4 du code civil", ["code:civil#4"], "article 4 du code civil"),
+    ("article 16 A de l'annexe II au code général des impôts", ["code:general-impots-annexe-2#16a"], None),
+    ("l'article 39 du CGI", ["code:general-impots#39"], "article 39 du CGI"),
+    ("au sens du code du travail", [], None),
+    ("le présent article et l'article précédent", [], None),
     ("l'article n'est plus fourni", [], None),
     ("25 jours, 3 000 € et la note de 12 agents", [], None),
     ("", [], None),
@@ -65,10 +88,14 @@ def test_mentions_are_unique_and_in_order() -> None:
 @pytest.mark.parametrize(
     ("number", "title", "keys"),
     [
-        ("L. 3141-3", "Code du travail", ("l3141-3",)),
+        ("L. 3141-3", "Code du travail", ("l3141-3", "code:travail#l3141-3")),
+        ("4", "Code civil", ("article:4", "code:civil#4")),
+        ("102 I", "Code général des impôts, annexe II", ("article:102i", "code:general-impots-annexe-2#102i")),
+        ("56 j terdecies A", "Recueil", ("article:56jterdeciesa",)),
+        ("4", "Décret n° 2020-7 relatif au code du travail", ("article:4", "decret:2020-7#4", "2020-7#4")),
         ("4", "Décision n° 2024-31 du 3 mai 2024", ("article:4", "decision:2024-31#4", "2024-31#4")),
         ("Article 1er", "Note du 4 février 2019", ("article:1", "note:2019-02-04#1")),
-        ("321 bis", "Code général des impôts", ("article:321bis",)),
+        ("321 bis", "Code général des impôts", ("article:321bis", "code:general-impots#321bis")),
         ("Dispositions finales", "Décision n° 2024-31", ()),
         ("", "Décision n° 2024-31", ()),
     ],
@@ -96,6 +123,45 @@ def test_a_bare_article_is_only_weak() -> None:
     """Nearly every text has an article 4: such a question brings in nothing by itself."""
     assert asked("Que dit l'article 4 ?") == ((), ("article:4", "section:4"))
     assert asked("Combien de jours de congé ?") == ((), ())
+
+
+def test_a_code_that_is_named_lifts_its_own_article() -> None:
+    """Several codes have an article L. 111-1: all are found, and that of the code in the question is lifted."""
+    exact, weak = asked("Que dit l'article L. 111-1 du code de la recherche ?")
+    assert exact == ("l111-1",)
+    assert set(weak) & set(article_keys("L111-1", "Code de la recherche"))
+    assert not set(weak) & set(article_keys("L111-1", "Code du travail"))
+    assert set(asked("l'article 4 du code civil")[0]) & set(article_keys("4", "Code civil"))
+
+
+SPELLINGS = [
+    ("L. 3141-3", "L.3141-3", "L3141-3", "L 3141-3", "l3141-3", "L. 3141‑3"),
+    ("R*123-4 bis", "R. * 123-4 bis", "R.* 123-4 bis", "R123-4 bis", "r*123-4 bis"),
+    ("LO 123-1", "L.O. 123-1", "L. O. 123-1", "LO123-1"),
+    ("premier", "1er", "1", "1 er", "PREMIER"),
+    ("16 A", "16A"),
+]
+
+
+@pytest.mark.parametrize("spellings", SPELLINGS)
+def test_all_spellings_have_one_key(spellings: tuple[str, ...]) -> None:
+    """In a heading and in a sentence, each spelling of an article gives the same key."""
+    of_headings = {article_keys(number, "Recueil") for number in spellings}
+    of_texts = {references(f"l'article {number} du recueil")[0].key for number in spellings}
+    assert len(of_headings) == 1
+    assert of_texts == set(*of_headings)
+
+
+@pytest.mark.slow
+def test_articles_of_real_codes_are_told_apart(shared_data: Path) -> None:
+    """Every numbered article of a code has a key, no two share one, and a sentence that names it gives it."""
+    with gzip.open(shared_data / "fr-codes" / "corpus.jsonl.gz", "rt", encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
+    numbers = {(row["code"], row["article"]) for row in rows if any(map(str.isdigit, row["article"][:3]))}
+    keys = {one: article_keys(one[1], one[0])[0] for one in numbers}
+    assert len({(code, key) for (code, _), key in keys.items()}) == len(numbers) > 4000
+    named = sum(references(f"l'article {number} du code")[0].key == key for (_, number), key in keys.items())
+    assert named >= 0.999 * len(numbers)
 
 
 @pytest.mark.parametrize(
