@@ -7,7 +7,6 @@ hangs or breaks down on is a page without words, and says so.
 
 from __future__ import annotations
 
-import csv
 import ctypes
 import io
 import math
@@ -356,13 +355,17 @@ def _read(said: str, scale: float, rules: Rules) -> _Found:
 
 
 def _rows(said: str, scale: float) -> Iterator[_Row]:
-    for row in csv.reader(io.StringIO(said), delimiter="\t", quoting=csv.QUOTE_NONE):
+    for line in said.split("\n"):
+        row = line.split("\t")
         if len(row) != 12 or row[0] != "5" or not row[11].strip():
             continue
-        left, top, width, height = (int(value) * scale for value in row[6:10])
-        sure = float(row[10])
-        if sure >= _LEAST_WORD or _LETTERS.search(row[11]):
+        try:
+            left, top, width, height = (int(value) * scale for value in row[6:10])
             numbers = tuple(int(value) for value in row[1:5])
+            sure = float(row[10])
+        except ValueError:
+            continue
+        if _LEAST_WORD <= sure <= 100 or (0 <= sure <= 100 and _LETTERS.search(row[11])):
             yield _Row(numbers, row[11].strip(), Box(left, top, left + width, top + height), sure)
 
 

@@ -31,6 +31,8 @@ _UNACCENTED: Final = 0.004
 _ACCENTED: Final = "éèêëàâîïôùûç"
 _LEAST_LETTERS: Final = 200
 _ACRONYM: Final = 6
+_LONGEST_ADDRESS: Final = 80
+"""Signs without white space from which they are rather a line that has lost its own."""
 _WORD: Final = re.compile(r"[^\W\d_]{3,}")
 _BROKEN: Final = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ufffd\ufdd0-\ufdef\ufffe\uffff\ue000-\uf8ff]")
 """Controls, replacement characters and private use; ``\\x1c`` to ``\\x1f`` and ``\\x85`` part lines."""
@@ -52,6 +54,11 @@ _FRENCH: Final = frozenset(
     "les des une est dans pour par sur que qui aux avec sont ces cette leur mais comme plus sans sous".split()
 )
 _ENGLISH: Final = frozenset("the and for that with this are from not which shall have has any may been its".split())
+_OTHERS: Final = frozenset(
+    "der die das und ist nicht mit von für auf den dem ein eine el los las una del por con para se en il che di della "
+    "per non sono os uma não com do da het een van niet voor met et in sed ad ut cum nec vel".split()
+)
+"""Of German, Spanish, Italian, Portuguese, Dutch and Latin: what is in none of these languages is damage."""
 
 
 def score(text: str) -> float:
@@ -64,7 +71,7 @@ def score(text: str) -> float:
     judged = _judged(sample)
     odd = len(_ODD.findall(sample)) / (min(len(pieces), _SAMPLE) + _BELIEVED)
     marked = odd + (_marks(text, pieces) + 0.5 * cut) / (len(pieces) + _BELIEVED)
-    if judged.foreign and odd < _FOREIGN_ODD:
+    if judged.foreign and odd < _FOREIGN_ODD and len(_OTHERS.intersection(pieces)) > 2:
         return round(max(0.0, 1.0 - marked), 3)
     damaged = _weight(text, pieces, judged) / (judged.words + _BELIEVED)
     return round(max(0.0, 1.0 - max(0.0, damaged - _USUAL) / (1 - _USUAL) - marked), 3)
@@ -72,7 +79,9 @@ def score(text: str) -> float:
 
 def _is_address(piece: str) -> bool:
     """Whether it stands for no word though it has letters: addresses, paths, identifiers, leaders of dots."""
-    return "/" in piece or "@" in piece or "_" in piece or "\\" in piece or piece.count(".") > 1
+    return len(piece) < _LONGEST_ADDRESS and (
+        "/" in piece or "@" in piece or "_" in piece or "\\" in piece or piece.count(".") > 1
+    )
 
 
 def _joined(found: re.Match[str]) -> str:

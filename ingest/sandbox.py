@@ -1,9 +1,10 @@
 """Reading files that nobody vouches for: in worker processes with limits, whose words are data and never code.
 
 A worker is a bare Python that imports the parsers and nothing of the engine. It is niced, may use only so much
-memory and processor time, may write no file and open no connection; it answers in JSON over a pipe, so that
-even a worker taken over by a hostile file can say nothing but text. One that dies becomes a row with a reason,
-and the next file gets a new one.
+memory and processor time, may write no file, open no connection and start no program but the one that recognises
+pictures; it answers in JSON over a pipe, so that even a worker taken over by a hostile file can say nothing but
+text. One that dies becomes a row with a reason, and the next file gets a new one. Each page that is recognised is
+announced and gives the file more time.
 """
 
 from __future__ import annotations
@@ -22,12 +23,14 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import IO, Any, Final, Self
 
+from ingest import ocr
 from ingest.archives import Member, members
 from ingest.parsers import Limits, parse
 from ingest.source import Source
@@ -39,8 +42,7 @@ __all__ = ["Limits", "Sandbox"]
 
 _AHEAD: Final = 4
 """Files read ahead per worker: enough to hide one slow file, few enough to hold their text in memory."""
-_CLOCK: Final = 3
-"""Seconds by the clock for each second of processor time: workers yield to a running answer and then wait long."""
+_CLOCK: Final = ocr.CLOCK
 _GRACE: Final = 5.0
 """Seconds added for starting up and handing over."""
 _MOST_ANSWER: Final = 128 * 1024 * 1024
@@ -52,6 +54,8 @@ _HEAVY: Final = 256
 _HEADER: Final = struct.Struct(">I")
 
 Result = Parsed | DocumentError
+Seen = Callable[[Source, int, int], None]
+"""Told ``(source, done, total)`` before each page that is recognised: ``done`` of the file's ``total`` are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +68,13 @@ class _Listing:
 class Sandbox:
     """A small pool of worker processes that read files; use it as a context manager.
 
-    ``workers`` processes are started when the first files come and stay for the next ones. Not for several
-    threads at once.
+    ``workers`` processes are started when the first files come and stay for the next ones. ``seen`` is called in the
+    thread that parses. Not for several threads at once.
     """
 
-    def __init__(self, limits: Limits, workers: int) -> None:
+    def __init__(self, limits: Limits, workers: int, seen: Seen | None = None) -> None:
         self._limits = limits
+        self._seen = seen or (lambda source, done, total: None)
         self._size = max(1, workers)
         self._workers: list[_Worker] = []
 
@@ -180,7 +185,7 @@ class Sandbox:
             task = worker.task
             assert task is not None
             if worker in ready:
-                result = worker.received()
+                result = worker.received(self._seen)
             elif worker.deadline <= time.monotonic():
                 worker.kill()
                 result = _timeout()
@@ -273,6 +278,10 @@ class _Worker:
         self.pid = self._process.pid
         self.task: int | None = None
         self.deadline = 0.0
+        self._source = Source(Path())
+        self._limits = Limits()
+        self._latest = 0.0
+        self._pages = 0
         self._buffer = bytearray()
         self._files = 0
         self._resident = 0
@@ -290,7 +299,8 @@ class _Worker:
         self.task = task
         self._files += 1
         self._buffer.clear()
-        self.deadline = time.monotonic() + _CLOCK * limits.seconds + _GRACE
+        self._source, self._limits, self._pages = source, limits, 0
+        self.deadline = self._latest = time.monotonic() + _CLOCK * limits.seconds + _GRACE
         said = {
             "path": str(source.path.absolute()),
             "member": source.member,
@@ -301,7 +311,7 @@ class _Worker:
         with contextlib.suppress(BrokenPipeError):  # it has died; its silence is read as that
             self._requests.write(_HEADER.pack(len(request)) + request)
 
-    def received(self) -> Result | _Listing | None:
+    def received(self, seen: Seen) -> Result | _Listing | None:
         """What has arrived, when it is whole; a worker that has died or talks nonsense has crashed."""
         for _ in range(64):
             try:
@@ -313,35 +323,58 @@ class _Worker:
             self._buffer += piece
             # The caller may have been busy while the worker waited to hand over: that is not its fault.
             self.deadline = max(self.deadline, time.monotonic() + _GRACE)
-            if len(self._buffer) < _HEADER.size:
-                continue
-            (length,) = _HEADER.unpack_from(self._buffer)
-            if length > _MOST_ANSWER:
-                self.kill()
-                return DocumentError(
-                    RejectReason.TOO_LONG, "the file holds too much text", "le fichier contient trop de texte"
-                )
-            if len(self._buffer) - _HEADER.size >= length:
-                return self._understood(bytes(self._buffer[_HEADER.size : _HEADER.size + length]))
+            while len(self._buffer) >= _HEADER.size:
+                (length,) = _HEADER.unpack_from(self._buffer)
+                if length > _MOST_ANSWER:
+                    self.kill()
+                    return DocumentError(
+                        RejectReason.TOO_LONG, "the file holds too much text", "le fichier contient trop de texte"
+                    )
+                if len(self._buffer) - _HEADER.size < length:
+                    break
+                frame = bytes(self._buffer[_HEADER.size : _HEADER.size + length])
+                del self._buffer[: _HEADER.size + length]
+                result = self._understood(frame, seen)
+                if result is not None:
+                    return result
         return None
 
-    def _understood(self, answer: bytes) -> Result | _Listing:
+    def _understood(self, frame: bytes, seen: Seen) -> Result | _Listing | None:
+        """The result in a frame; ``None`` for one that only announces a page."""
+        page: tuple[int, int] | None = None
+        result: Result | _Listing
         try:
-            said = json.loads(answer)
-            result: Result | _Listing
-            if "error" in said:
+            said = json.loads(frame)
+            if "progress" in said:
+                page = _number(said["progress"]["done"]), _number(said["progress"]["total"])
+            elif "error" in said:
                 result = _error(said["error"])
             elif "members" in said:
                 result = _listing(said["members"])
             else:
                 result = _parsed(said["parsed"])
-            self._resident = int(said["resident"])
+            if page is None:
+                self._resident = int(said["resident"])
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             self.kill()
             return _crashed()
+        if page is not None:
+            return self._announced(*page, seen)
         self.task = None
         self._buffer = bytearray()
         return result
+
+    def _announced(self, done: int, total: int, seen: Seen) -> DocumentError | None:
+        """Give the file time for one more page, as often as it may have pages; a silence is never longer than one."""
+        self._pages += 1
+        if self._pages > self._limits.pages:
+            self.kill()
+            return _timeout()
+        self._latest += _CLOCK * self._limits.ocr_seconds
+        silence = _CLOCK * (self._limits.seconds + self._limits.ocr_seconds) + _GRACE
+        self.deadline = max(self.deadline, min(self._latest, time.monotonic() + silence))
+        seen(self._source, done, total)
+        return None
 
     def _died(self) -> DocumentError:
         try:
@@ -518,10 +551,16 @@ _FORBIDDEN: Final = (
 """Audit events that no parser has a reason to cause."""
 
 
-def _confined(event: str, arguments: tuple[Any, ...]) -> None:
-    del arguments
-    if event.startswith(_FORBIDDEN):
-        raise PermissionError(f"a worker may not {event}")
+def _confined(program: str | None, event: str, arguments: tuple[Any, ...]) -> None:
+    if not event.startswith(_FORBIDDEN):
+        return
+    if event == "subprocess.Popen" and program is not None:
+        executable, _, folder, environment = arguments
+        if executable == program and folder is None and environment == ocr.ENVIRONMENT:
+            return
+    if event == "os.kill" and ocr.running(arguments[0]):
+        return
+    raise PermissionError(f"a worker may not {event}")
 
 
 def _confine() -> None:
@@ -532,7 +571,7 @@ def _confine() -> None:
         Path("/proc/self/oom_score_adj").write_text("900", encoding="ascii")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    sys.addaudithook(_confined)
+    sys.addaudithook(partial(_confined, ocr.program()))
 
 
 def _limit(limits: Limits) -> None:
@@ -543,6 +582,19 @@ def _limit(limits: Limits) -> None:
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     size = pages * resource.getpagesize() + limits.memory * 1024 * 1024
     resource.setrlimit(resource.RLIMIT_AS, (size, resource.RLIM_INFINITY))
+
+
+def _announced(answers: IO[bytes], limits: Limits, done: int, total: int) -> None:
+    """Say which page is recognised next, and take more processor time for handing it over and reading the answer."""
+    seconds, most = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds + limits.ocr_seconds, most))
+    _write(answers, {"progress": {"done": done, "total": total}})
+
+
+def _write(answers: IO[bytes], said: dict[str, Any]) -> None:
+    frame = json.dumps(said).encode("ascii")
+    answers.write(_HEADER.pack(len(frame)) + frame)
+    answers.flush()
 
 
 def _resident() -> int:
@@ -567,16 +619,15 @@ def _serve() -> None:
         exhausted = False
         source = Source(Path(request["path"]), tuple(request["member"]))
         try:
-            result = _Listing(members(source.path, limits)) if request["listing"] else parse(source, limits)
+            with ocr.announcing(partial(_announced, answers, limits)):
+                result = _Listing(members(source.path, limits)) if request["listing"] else parse(source, limits)
         except DocumentError as error:
             result = error
         except MemoryError:
             result = _memory()
             exhausted = True
         resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        answer = json.dumps({**_said(result), "resident": _HEAVY + 1 if exhausted else _resident()}).encode("ascii")
-        answers.write(_HEADER.pack(len(answer)) + answer)
-        answers.flush()
+        _write(answers, {**_said(result), "resident": _HEAVY + 1 if exhausted else _resident()})
 
 
 if __name__ == "__main__":
