@@ -179,7 +179,7 @@ class CeleryReader:
 
     def _begin(self, run: _Run, order: Order) -> None:
         """See that there is somebody to read, and say who stages from here on."""
-        if self._store is not None and not run.writer:
+        if order.snapshot is not None and not run.writer:  # a dry run stages nothing
             run.writer = writer_of(self._kind, order.corpus.name)
             self._exchange.claim(run.writer, run.id)
         self._seen = self._clock()

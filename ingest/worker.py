@@ -198,7 +198,11 @@ class Hands:
         if isinstance(read, DocumentError):
             return read
         new = [chunk for chunk in read.chunks if order.published.get(chunk.id) != content(chunk)]
-        return self._embedded(task, read, new) if self._store is None else self._staged(task, read, new, self._store)
+        if self._store is None:
+            return self._embedded(task, read, new)
+        if order.snapshot is None:  # somebody only wants to know what would be read
+            return read
+        return self._staged(task, read, new, self._store, order.snapshot)
 
     def _reader(self, limits: Limits) -> Sandbox:
         """The sandbox, made anew where another sync has other limits."""
@@ -248,10 +252,9 @@ class Hands:
             vectors |= self._vectors(part)
         return replace(read, vectors=vectors, embedded=len(missing))
 
-    def _staged(self, task: Task, read: Reading, new: Sequence[Chunk], store: Staging) -> Reading:
+    def _staged(self, task: Task, read: Reading, new: Sequence[Chunk], store: Staging, snapshot: int) -> Reading:
         """The reading, its new chunks staged."""
         order, embedded = task.order, 0
-        assert order.snapshot is not None
         fenced = store.fenced(lambda: self._check(task))
         for part in _slices(new):
             self._check(task)
@@ -261,7 +264,7 @@ class Hands:
             vectors = {**vectors, **self._vectors(missing)}
             embedded += len(missing)
             points = [Point(chunk, vectors[chunk.id], lexical.chunk_vector(chunk)) for chunk in part]
-            fenced.stage(order.corpus.name, order.snapshot, points, ())
+            fenced.stage(order.corpus.name, snapshot, points, ())
         return replace(read, staged=frozenset(chunk.id for chunk in new), embedded=embedded)
 
     def _vectors(self, chunks: Sequence[Chunk]) -> dict[str, Vector]:

@@ -305,6 +305,13 @@ def test_another_sync_of_the_corpus_ends_this_one(monkeypatch: pytest.MonkeyPatc
     assert len(hand.claimed) == 1
 
 
+def test_a_dry_run_claims_nothing() -> None:
+    """Orders that name no draft must not stop another sync of the corpus."""
+    hand = Hand()
+    assert ids(reader(hand, store=DictStore("fake:1", 4)).read([order(1)])) == ["d1"]
+    assert hand.claimed == []
+
+
 def test_nothing_of_a_lost_attempt_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the lost worker staged and its successor did not is invisible at the draft, and the rest is there."""
     store = DictStore("fake:1", 4)

@@ -168,6 +168,15 @@ def test_new_chunks_are_staged_where_workers_may(broker: Broker, file: Path) -> 
         assert second.embedded == 2
 
 
+def test_an_order_without_a_draft_is_only_read(broker: Broker, file: Path) -> None:
+    """A dry run wants to know what would be read: nothing is embedded or staged where workers stage."""
+    store = Shared()
+    bench = Bench(broker, store)
+    with bench.hands:
+        read = bench.reads(order_of(file))
+    assert (len(read.chunks), read.vectors, read.staged, bench.embedder.count) == (20, {}, frozenset(), 0)
+
+
 def test_an_order_may_come_twice(broker: Broker, file: Path) -> None:
     """The second time changes nothing: a worker that was taken for dead may have done it already."""
     store = Shared()
