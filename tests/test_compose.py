@@ -9,7 +9,7 @@ import pytest
 import yaml
 from compose_pydantic.models import ComposeSpecification
 
-SERVICES = {"vauban", "qdrant", "llama", "llama-gpu", "worker", "postgres", "valkey"}
+SERVICES = {"vauban", "qdrant", "llama", "llama-gpu", "worker", "reader", "postgres", "valkey"}
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +70,17 @@ def test_qdrant_needs_a_key_and_sends_no_telemetry(compose: dict[str, Any]) -> N
 def test_every_setting_it_gives_to_vauban_exists(compose: dict[str, Any]) -> None:
     from rag.settings import Settings
 
-    for service in ("vauban", "worker"):
+    for service in ("vauban", "worker", "reader"):
         for name in compose["services"][service]["environment"]:
             assert name.removeprefix("VAUBAN_").lower() in Settings.model_fields
+
+
+def test_readers_see_the_documents_where_the_server_sees_them(compose: dict[str, Any]) -> None:
+    """At the same path and for reading only, and stage into the same store; they need the broker that is started."""
+    server, reader = compose["services"]["vauban"], compose["services"]["reader"]
+    assert server["volumes"][1] in reader["volumes"]
+    assert all(volume["read_only"] for volume in reader["volumes"])
+    for name in ("VAUBAN_QDRANT_URL", "VAUBAN_QDRANT_API_KEY", "VAUBAN_SOURCES", "VAUBAN_BROKER_URL"):
+        assert reader["environment"][name] == server["environment"][name]
+    assert set(reader["depends_on"]) == {"qdrant", "valkey"}
+    assert all("cluster" in compose["services"][name]["profiles"] for name in ("reader", "valkey", "postgres"))
