@@ -241,6 +241,7 @@ class ChunkLine(_Line):
     mentions: tuple[str, ...]
     legal_status: LegalStatus | None
     quality: Score | None
+    lead_in: str = ""
 
     @classmethod
     def of(cls, chunk: Chunk) -> Self:

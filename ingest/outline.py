@@ -160,6 +160,8 @@ _LEAST_REPEATS: Final = 3
 _LONGEST_SIGNATURE: Final = 12
 """Lines of a signature with its date, function and name."""
 _SEPARATOR: Final = re.compile(r"\s*(?:[.:]\s*)?[—–:-]+\s+|\s*\.\s+|\s*[.:]?$|\s*[.:]?\s*[—–]\s*|\s*:(?=[^\W\d_])")
+_CONTENTS_END: Final = 100
+"""Characters at the end of a line in which its leader dots and page number show."""
 _CONTENTS_LINE: Final = re.compile(r"(?:\.\s?){4,}\s*\d{0,4}\s*$|…{2,}\s*\d{0,4}\s*$|\t\s*\d{1,4}\s*$")
 _LIST_MARKER: Final = re.compile(
     r"(?:[-–—•*▪◦‣·o]\s+|\(?[a-zA-Z]{1,2}\)\s|\(?\d{1,2}\)\s|\d{1,2}°\s?|\d{1,2}\.\s|\(?[ivx]{1,5}\)\s)"
@@ -172,13 +174,18 @@ _LONGEST_LOOSE_TITLE: Final = 120
 """The same where nothing separates the number from the words."""
 
 
+def _in_contents(line: str) -> bool:
+    """Whether a line ends like one of a table of contents: only its end is looked at, for a hostile one is endless."""
+    return _CONTENTS_LINE.search(line[-_CONTENTS_END:]) is not None
+
+
 def recognise(line: str, *, loose: bool = False) -> Heading | None:
     """The heading that ``line`` is by its words, or ``None``. ``loose`` is for lines that a format marks as headings.
 
     Decimal headings are not told from list items by one line alone; they are never recognised here.
     """
     text = " ".join(line.split())
-    if not text or _CONTENTS_LINE.search(line):
+    if not text or _in_contents(line):
         return None
     for pattern, word in (
         (_ANNEX_OF_ARTICLE, Word.ANNEX),
@@ -391,7 +398,7 @@ def _grouped(lines: Sequence[str]) -> Iterator[str]:
 def _without_contents(blocks: Sequence[Block]) -> Iterator[Block]:
     """Blocks but for the lines of a table of contents, told by their leader dots and page numbers."""
     for block in blocks:
-        if block.kind is BlockKind.TABLE or not _CONTENTS_LINE.search(block.text.rstrip("\n")):
+        if block.kind is BlockKind.TABLE or not _in_contents(block.text.rstrip("\n")):
             yield block
 
 
@@ -850,12 +857,10 @@ def _anchor(note: Block, text: Sequence[Block], seen: int) -> int:
     carrier = seen - 1
     mark = _NOTE_MARK.match(note.text)
     if mark is not None:
-        figure = re.escape(mark["mark"])
-        carried = re.compile(
-            rf"[\[(]{figure}[\])]|{mark['mark'].translate(_SUPERSCRIPTS)}|(?<=[^\W\d_])\s?{figure}(?![\w°,.)%/-])"
-            if mark["mark"].isdigit()
-            else rf"[\[(]?{figure}[\])]?"
-        )
+        sign = re.escape(mark["mark"])
+        bare = {"digit": rf"|(?<=[^\W\d_]){sign}(?![\w°,.)%/-])|{sign.translate(_SUPERSCRIPTS)}", "star": rf"|{sign}"}
+        kind = "digit" if mark["mark"].isdigit() else "star" if "*" in mark["mark"] else "letter"
+        carried = re.compile(rf"[\[(]{sign}[\])]{bare.get(kind, '')}")
         near = range(seen - 1, max(-1, seen - 40), -1)
         same = [index for index in near if note.page is None or text[index].page in {None, note.page}]
         carrier = next((index for index in same if _carries(text[index], carried)), carrier)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import itertools
+import re
 from dataclasses import replace
 
 import pytest
@@ -10,7 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.chunk import CHUNK_CHARACTERS, chunk, document_text, read, split_text
-from rag.types import Block, BlockKind, Document, Parsed, Section, SectionKind
+from rag import sentences
+from rag.types import (
+    Block,
+    BlockKind,
+    Document,
+    LegalStatus,
+    Parsed,
+    Section,
+    SectionKind,
+    Validity,
+)
 
 DOCUMENT = Document("d1", "rh", "Décision n° 2024-31 relative au télétravail", "fr", "d1.pdf", "0" * 64, "text/plain")
 
@@ -216,3 +228,167 @@ def test_front_door() -> None:
         ("Article 1er", "Un."),
         ("Article 2", "Deux."),
     ]
+
+
+def test_the_parts_of_a_long_list_carry_its_lead_in() -> None:
+    """The lead-in is in no text twice, but searched and shown with every part that goes on with the list."""
+    items = [item(f"{number}° {sentence(40)}") for number in range(1, 12)]
+    outline = [article("3", paragraph("Sont exclus du bénéfice :"), *items, paragraph(sentence(60)))]
+    first, *others = chunk(DOCUMENT, outline)
+    assert first.lead_in == ""
+    assert len(others) > 2
+    goes_on = [part for part in others if part.text[:1].isdigit()]
+    assert all(part.lead_in == "Sont exclus du bénéfice :" for part in goes_on)
+    assert all(part.breadcrumb.endswith("> Sont exclus du bénéfice :") for part in goes_on)
+    assert document_text(outline).count("Sont exclus du bénéfice") == 1
+    last = chunk(DOCUMENT, [*outline[:1], article("4", paragraph("Autre."))])[-1]
+    assert last.lead_in == ""
+
+
+def test_a_list_in_a_list_carries_both_lead_ins() -> None:
+    """An item below another knows both that introduce it, and the next item above only its own."""
+    inner = [item(f"{letter}) {sentence(40)}") for letter in "abcdefghij"]
+    outline = [article("3", paragraph("Sont exclus :"), item("1° Les agents :"), *inner, item(f"2° {sentence(140)}"))]
+    parts = chunk(DOCUMENT, outline)
+    assert "Sont exclus : 1° Les agents :" in {part.lead_in for part in parts if re.match(r"[b-j]\)", part.text)}
+    assert {part.lead_in for part in parts if part.text.startswith("2°")} <= {"Sont exclus :"}
+    assert not any(part.text.endswith(":") for part in parts)
+
+
+def test_roman_items_are_one_list() -> None:
+    """(i), (ii) and (v) count in Roman numbers, i) after h) in letters."""
+    items = [item(f"({mark}) {sentence(60)}") for mark in ("i", "ii", "iii", "iv", "v")]
+    parts = chunk(DOCUMENT, [article("3", paragraph("The following apply:"), *items)])
+    assert {part.lead_in for part in parts[1:]} == {"The following apply:"}
+
+
+def test_long_lead_ins_are_shortened() -> None:
+    """A lead-in of many lines goes along with its end only."""
+    items = [item(f"- {sentence(60)}") for _ in range(8)]
+    parts = chunk(DOCUMENT, [article("3", paragraph(f"{sentence(80)[:-1]} pour ceux qui suivent :"), *items)])
+    assert all(part.lead_in.startswith("… ") and part.lead_in.endswith("suivent :") for part in parts[1:])
+    assert all(len(part.lead_in) <= 250 for part in parts)
+
+
+@pytest.mark.parametrize("opening", ["Toutefois,", "Par dérogation au premier alinéa,", "Sauf urgence,", "However,"])
+def test_an_exception_goes_with_its_rule(opening: str) -> None:
+    """The rule, or at least its last sentence, stands in the chunk of the exception."""
+    rule = "La demande est écrite. Elle est faite deux mois avant."
+    for filler in (40, 60, 80, 100, 110):
+        blocks = [
+            paragraph(sentence(filler)),
+            paragraph(rule),
+            paragraph(f"{opening} {sentence(70)}"),
+            paragraph(sentence(90)),
+        ]
+        outline = [article("3", *blocks)]
+        parts = chunk(DOCUMENT, outline)
+        holder = next(part for part in parts if opening in part.text)
+        assert "Elle est faite deux mois avant." in holder.text
+        assert all(document_text(outline)[part.start : part.end] == part.text == part.text.strip() for part in parts)
+
+
+rules = st.lists(
+    st.tuples(
+        st.sampled_from(["", "Toutefois, ", "Par dérogation, ", "However, "]), st.integers(5, 60), st.integers(1, 4)
+    ),
+    min_size=2,
+    max_size=12,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(rules)
+def test_no_chunk_begins_with_an_exception_that_fits(paragraphs: list[tuple[str, int, int]]) -> None:
+    """They are parted only where both are too long together, or where the rule is but an exception itself."""
+    body = [paragraph(opening + " ".join([sentence(words)] * count)) for opening, words, count in paragraphs]
+    parts = chunk(DOCUMENT, [article("3", *body)])
+    for before, after in itertools.pairwise(parts):
+        if after.text.startswith(("Toutefois", "Par dérogation", "However")):
+            last, first = sentences.split(before.text)[-1], sentences.split(after.text)[0]
+            chained = before.text[last[0] :].startswith(("Toutefois", "Par dérogation", "However"))
+            assert chained or last[1] - last[0] + first[1] - first[0] + 2 > CHUNK_CHARACTERS
+    assert all(len(part.text) <= CHUNK_CHARACTERS + 250 for part in parts)
+
+
+def test_a_footnote_goes_with_its_paragraph() -> None:
+    """A footnote is never the first thing of a chunk while its paragraph fits into it."""
+    filler, carrier = paragraph(sentence(130)), paragraph("Le taux est fixé [1].")
+    parts = chunk(DOCUMENT, [article("3", filler, carrier, Block(BlockKind.NOTE, f"[1] {sentence(20)}"), filler)])
+    assert "Le taux est fixé [1]." in next(part for part in parts if "[1] La" in part.text).text
+
+
+def version(start: str, end: str | None, text: str) -> Section:
+    dates = Validity(dt.date.fromisoformat(start), dt.date.fromisoformat(end) if end else None)
+    return replace(article("4", paragraph(text)), validity=dates)
+
+
+def test_versions_stand_side_by_side() -> None:
+    """Versions of one article, even with one text, are chunks of their own with their own days and ids."""
+    older, newer = version("2019-01-01", "2022-01-01", "Dix jours."), version("2022-01-01", None, "Dix jours.")
+    first, second = chunk(DOCUMENT, [older, newer])
+    assert (first.text, second.text, first.path) == ("Dix jours.", "Dix jours.", second.path)
+    assert first.id != second.id
+    assert (first.validity.end, second.validity.start) == (dt.date(2022, 1, 1), dt.date(2022, 1, 1))
+
+
+def test_another_version_changes_no_id() -> None:
+    """A new version ends the one before it, and neither its id nor those of the others change."""
+    before = [version("2019-01-01", "2022-01-01", "Dix."), version("2022-01-01", None, "Dix.")]
+    after = [before[0], version("2022-01-01", "2025-01-01", "Dix."), version("2025-01-01", None, "Dix.")]
+    assert [part.id for part in chunk(DOCUMENT, before)] == [part.id for part in chunk(DOCUMENT, after)][:2]
+    earlier = [version("2010-01-01", "2019-01-01", "Dix."), *before]
+    assert [part.id for part in chunk(DOCUMENT, before)] == [part.id for part in chunk(DOCUMENT, earlier)][1:]
+
+
+def test_subdivisions_of_different_versions_never_share_a_chunk() -> None:
+    """Small parts of one article are merged only where they are in force together."""
+    above = ("Article 4 — Objet",)
+    parts = [
+        Section(
+            SectionKind.DIVISION, "A. Cas", None, above, (paragraph("Un."),), validity=Validity(dt.date(year, 1, 1))
+        )
+        for year in (2020, 2022)
+    ]
+    assert len(chunk(DOCUMENT, [article("4"), *parts])) == 2
+
+
+def test_a_section_without_dates_has_those_of_its_document() -> None:
+    """What a section says counts first; what it leaves open its document says; both cannot make it never valid."""
+    document = replace(
+        DOCUMENT,
+        validity=Validity(dt.date(2020, 1, 1), dt.date(2026, 1, 1)),
+        legal_status=LegalStatus.IN_FORCE,
+    )
+    sections = [
+        article("1", paragraph("Un.")),
+        replace(article("2", paragraph("Deux.")), validity=Validity(dt.date(2022, 1, 1))),
+        replace(article("3", paragraph("Trois.")), validity=Validity(dt.date(2027, 1, 1))),
+        replace(article("4", paragraph("Quatre.")), legal_status=LegalStatus.REPEALED),
+    ]
+    one, two, three, four = chunk(document, sections)
+    assert one.validity == document.validity
+    assert two.validity == Validity(dt.date(2022, 1, 1), dt.date(2026, 1, 1))
+    assert three.validity == Validity(dt.date(2027, 1, 1))
+    assert (one.legal_status, four.legal_status) == (LegalStatus.IN_FORCE, LegalStatus.REPEALED)
+
+
+def test_links_are_mentions() -> None:
+    """What a format links to is mentioned beside what the words name, each once."""
+    section = replace(article("1", paragraph("Voir l'article L. 12-3.")), links=("decret:2020-7", "l12-3"))
+    assert chunk(DOCUMENT, [section])[0].mentions == ("l12-3", "decret:2020-7")
+
+
+def test_what_the_text_says_of_its_articles_is_read() -> None:
+    """The front door reads « (abrogé) » and the days of single articles."""
+    lines = ("Article 1er (abrogé)", "Article 2", "Deux.", "Article 3", "L'article 2 entre en vigueur le 1er mai 2025.")
+    first, second, _ = read(Parsed(tuple(map(paragraph, lines)), "x"), DOCUMENT)
+    assert first.legal_status is LegalStatus.REPEALED
+    assert second.validity == Validity(dt.date(2025, 5, 1))
+
+
+def test_a_signature_is_cited_as_such() -> None:
+    """Who signed is found and named, apart from the last article."""
+    lines = ("Article 1er", "Un.", "Fait à Valmont, le 3 mai 2024.", "La directrice")
+    last = read(Parsed(tuple(map(paragraph, lines)), "x"), DOCUMENT)[-1]
+    assert (last.reference, last.own_references) == ("Signature", ())

@@ -122,6 +122,7 @@ def payload_of(chunk: Chunk, added: int, removed: Sequence[int] = ()) -> Payload
         "mentions": list(chunk.mentions),
         "legal_status": None if chunk.legal_status is None else chunk.legal_status.value,
         "quality": chunk.quality,
+        "lead_in": chunk.lead_in,
         "added": added,
         "removed": list(removed),
     }
@@ -130,7 +131,7 @@ def payload_of(chunk: Chunk, added: int, removed: Sequence[int] = ()) -> Payload
 def chunk_of(payload: Mapping[str, Any]) -> Chunk:
     """The chunk that :func:`payload_of` stored, with the audience it has now."""
     start, end, rank = payload["valid_from"], payload["valid_to"], payload["norm_rank"]
-    # Points of before these two were stored lack them.
+    # Points of before these two and the lead-in were stored lack them.
     status, quality = payload.get("legal_status"), payload.get("quality")
     return Chunk(
         id=payload["chunk"],
@@ -157,6 +158,7 @@ def chunk_of(payload: Mapping[str, Any]) -> Chunk:
         mentions=tuple(payload["mentions"]),
         legal_status=None if status is None else LegalStatus(status),
         quality=quality,
+        lead_in=payload.get("lead_in", ""),
     )
 
 
