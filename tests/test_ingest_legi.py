@@ -471,6 +471,18 @@ def test_a_file_that_stands_alone_is_a_document(tmp_path: Path) -> None:
     assert [section.number for section in outline(parsed.blocks)] == ["1er"]
 
 
+def test_a_division_that_stands_alone_tells_what_it_holds(tmp_path: Path) -> None:
+    """Without its articles there is nothing else to say of it."""
+    text = code(1, "Code de la batellerie")
+    text.write(tmp_path)
+    division = next(one for one in text.all_divisions() if one.title.endswith("Des biefs"))
+    parsed = parse(Source(text.file(tmp_path, division.id)), Limits())
+    assert parsed.title == "Code de la batellerie"
+    assert [block.text for block in parsed.blocks[:3]] == [
+        "Chapitre Ier : Des biefs", "- Article L111-1", "- Article L111-2",
+    ]  # fmt: skip
+
+
 def test_a_sidecar_stands_beside_the_folder(tmp_path: Path) -> None:
     """It says who may read a text, and may give it another id; what is no part of the text is told."""
     text = decree()

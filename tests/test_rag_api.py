@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import subprocess
+import zipfile
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -16,11 +17,13 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from rag import api_documents, api_guard, pages, problems, schemas
+from ingest.source import Source
+from rag import api_documents, api_guard, pages, problems, schemas, textfolders
 from rag.adapters.fake import OverlapReranker
 from rag.api import create_app
 from rag.errors import ModelError, NotFound, OperatorError, StoreError, VaubanError
 from rag.types import Corpus, SyncOptions
+from tests.legi_dump import decree
 from tests.rag_server import LEAVE, MEALS, QUESTION, TOKEN, ListInbox, Parts, Writer, chunk, document, parts
 
 OWNER = {"Authorization": f"Bearer {TOKEN}"}
@@ -530,6 +533,19 @@ def test_a_source_file_is_for_saving(client: TestClient, vauban: Parts) -> None:
     assert response.headers["content-disposition"] == "attachment; filename*=utf-8''r%C3%A8glement%202024.pdf"
     assert response.headers["x-content-type-options"] == "nosniff"
     refused(client.get("/v1/documents/frais/file"), 404, "file_not_kept")
+
+
+def test_a_text_of_many_files_is_saved_as_one_zip(client: TestClient, vauban: Parts, tmp_path: Path) -> None:
+    """Under the name of its folder, with every file of it."""
+    folder = decree().write(tmp_path)
+    sha256 = vauban.home.keep(Source(folder))
+    rule = document("rh", "ecluses", "Décret", source=folder.name, sha256=sha256, media_type=textfolders.MEDIA_TYPE)
+    vauban.publish("rh", [(rule, [chunk(rule, "Article 1er", "Le quai est ouvert.")])])
+    response = client.get("/v1/documents/rh/ecluses/file")
+    assert response.headers["content-type"] == "application/zip"
+    assert f'filename="{folder.name}.zip"' in response.headers["content-disposition"]
+    with zipfile.ZipFile(BytesIO(response.content)) as archive:
+        assert len(archive.namelist()) == len(list(folder.rglob("*.xml")))
 
 
 def test_a_page_of_a_pdf_is_a_picture(client: TestClient) -> None:

@@ -84,6 +84,10 @@ _MOST_LINES: Final = 500_000
 """Lines of a structure, with those that stand in several places; beyond it the structure is a trap."""
 _MOST_LINKS: Final = 60
 """Links of one article: a few have thousands, which say nothing any more."""
+_LONGEST_NUMBER: Final = 200
+"""Characters of an article's number; « Annexe à l'article R. 123-1 (suite) » is long already."""
+_LONGEST_LABEL: Final = 500
+"""Characters of a link's text that are looked at."""
 _SHOWN: Final = 3
 """File names that a warning gives as examples."""
 _ARTICLES: Final = re.compile(r"annexes?\b|tableaux?\b|préambule\b|préliminaire\b", re.IGNORECASE)
@@ -280,7 +284,7 @@ class _Text:
         validity, sound = _validity(_said(meta, "DATE_DEBUT"), _said(meta, "DATE_FIN"), state)
         if not sound:
             self.notes["dates out of order"].append(name)
-        number = " ".join(_said(meta, "NUM").split())
+        number = _said(meta, "NUM")[:_LONGEST_NUMBER].rstrip()
         if not number:
             self.notes["article without a number"].append(name)
         if identifier in self._articles:
@@ -321,13 +325,16 @@ class _Text:
     def parsed(self) -> Parsed:
         """All of it as one document."""
         head = max(self._versions, key=_newest, default=None)
-        tree = self._tree()
-        self._place_rest(tree)
         blocks: list[Block] = []
         if head is not None and head.title:
             blocks.append(Block(BlockKind.HEADING, head.title, 1))
         blocks += [] if head is None else head.blocks
-        blocks += self._written(tree, 2)
+        if self._articles:
+            tree = self._tree()
+            self._place_rest(tree)
+            blocks += self._written(tree, 2)
+        else:
+            blocks += self._bare()
         lone = next(iter(self._articles.values())) if head is None and len(self._articles) == 1 else None
         if head is not None:
             validity = _hull([version.validity for version in self._versions])
@@ -346,6 +353,14 @@ class _Text:
                 legal_status=None if stated is None else stated.status,
             ),
         )
+
+    def _bare(self) -> Iterator[Block]:
+        """The divisions of a text without articles, with what each says that it holds."""
+        for title, links, _ in self._sections.values():
+            yield Block(BlockKind.HEADING, title, 2)
+            for link in links:
+                held = link.title if link.division else _label(link.title)
+                yield Block(BlockKind.ITEM, f"- {held}", validity=link.validity, legal_status=link.status)
 
     def _tree(self) -> _Node:
         """The divisions and where each version of an article stands in them."""
@@ -556,7 +571,7 @@ def _link(element: etree._Element) -> _Link | None:
     validity, _ = _validity(element.get("debut", ""), element.get("fin", ""), element.get("etat", ""))
     return _Link(
         identifier,
-        " ".join("".join(element.itertext()).split()),
+        " ".join((element.get("num", "") if match["kind"] == "ARTI" else "".join(element.itertext())).split()),
         validity,
         _STATUS.get(element.get("etat", "")),
         division=element.tag == "LIEN_SECTION_TA",
@@ -629,9 +644,13 @@ def _rank(nature: str) -> NormRank | None:
 
 
 def _heading(article: _Article) -> str:
-    if not article.number:
+    return _label(article.number)
+
+
+def _label(number: str) -> str:
+    if not number:
         return "Article"
-    return article.number if _ARTICLES.match(article.number) else f"Article {article.number}"
+    return number if _ARTICLES.match(number) else f"Article {number}"
 
 
 def _is_annex(article: _Article) -> bool:
@@ -664,8 +683,8 @@ def _links(elements: Iterable[etree._Element]) -> tuple[str, ...]:
 
 def _keys(element: etree._Element) -> Iterator[str]:
     """The keys that a link's text has, as if an article named it in words."""
-    label = " ".join("".join(element.itertext()).split())
-    number = " ".join(element.get("num", "").split())
+    label = " ".join("".join(element.itertext()).split())[:_LONGEST_LABEL]
+    number = " ".join(element.get("num", "").split())[:_LONGEST_NUMBER]
     owner = _owner(element, label)
     words = f"article {number} {owner}" if number else owner
     for key in references.mentions(words.strip()):
