@@ -15,7 +15,7 @@ import os
 import tempfile
 import threading
 import zipfile
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -267,17 +267,8 @@ class Home:
 
     def _copied(self, source: Kept, writing: BinaryIO) -> str:
         """Write the bytes of a source; their SHA-256."""
-        if not source.member:
-            if source.path.is_dir():
-                found = textfolders.files(source.path).found
-                return _zipped(((name, blocks(file)) for name, file in found), writing)
-            return _streamed(blocks(source.path), writing)
-        *within, name = source.member
-        archive = _last.opened.archive(source.path, within, self._spool)
-        below = [] if archive.find(name) else archive.below(name)
-        if not below:
-            return _streamed(archive.blocks(zips.entry_of(archive, name)), writing)
-        return _zipped(_readable(archive, name, below), writing)
+        content = _content(source, self._spool)
+        return _zipped(content.files, writing) if isinstance(content, _Text) else _streamed(content, writing)
 
     def _spool(self) -> IO[bytes]:
         """A file without a name, which is gone when whoever asked for it closes it."""
@@ -305,6 +296,44 @@ class _Last(threading.local):
 
 
 _last = _Last()
+
+
+def sha256_of(source: Kept) -> str:
+    """The SHA-256 of a source as :meth:`Home.keep` gives it; nothing is kept.
+
+    Raises:
+        DocumentError: the source cannot be read.
+    """
+    content = _content(source, tempfile.TemporaryFile)
+    if isinstance(content, _Text):
+        return textfolders.digest((name, _hashed(file)) for name, file in content.files)
+    return _hashed(content)
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """The files of a text by their names in it, each with its bytes."""
+
+    files: Iterable[tuple[str, Iterable[bytes]]]
+
+
+def _content(source: Kept, spool: Callable[[], IO[bytes]]) -> _Text | Iterable[bytes]:
+    """The bytes of a source, a block at a time; of a folder that is one text, those of its files."""
+    if not source.member:
+        if source.path.is_dir():
+            return _Text((name, blocks(file)) for name, file in textfolders.files(source.path).found)
+        return blocks(source.path)
+    *within, name = source.member
+    archive = _last.opened.archive(source.path, within, spool)
+    below = [] if archive.find(name) else archive.below(name)
+    return _Text(_readable(archive, name, below)) if below else archive.blocks(zips.entry_of(archive, name))
+
+
+def _hashed(content: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for block in content:
+        digest.update(block)
+    return digest.hexdigest()
 
 
 def _streamed(content: Iterable[bytes], writing: BinaryIO) -> str:

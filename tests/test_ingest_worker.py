@@ -6,7 +6,9 @@ import hashlib
 import json
 import logging
 import os
+import zipfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -221,7 +223,7 @@ def piped(file: Path) -> None:
 
 @pytest.mark.parametrize(
     ("do", "says"),
-    [(changed, "has other bytes"), (Path.unlink, "is not there"), (piped, "regular file")],
+    [(changed, "is another one"), (Path.unlink, "is not there"), (piped, "is another one")],
     ids=["changed", "missing", "pipe"],
 )
 def test_a_file_that_is_another_here_is_unreadable(
@@ -234,7 +236,30 @@ def test_a_file_that_is_another_here_is_unreadable(
     assert isinstance(result, DocumentError)
     assert result.reason is RejectReason.UNREADABLE
     assert says in result.en
-    assert "hôte" in result.en or do is piped
+    assert "hôte" in result.en
+
+
+def test_a_member_of_an_archive_is_told_from_another(bench: Bench, tmp_path: Path) -> None:
+    """By its own bytes: the archive may hold other documents that have changed."""
+    path = tmp_path / "textes.zip"
+
+    def write(**members: str) -> None:
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, text in members.items():
+                archive.writestr(f"{name}.md", text)
+
+    write(a=TEXT, b="# Note\n\n## Article 1\n\nUn texte.")
+    source = Source(path, ("a.md",))
+    order = replace(
+        order_of(path), source=source, path="textes.zip/a.md", sha256=hashlib.sha256(TEXT.encode()).hexdigest()
+    )
+    assert len(bench.reads(order).chunks) == 20
+    write(a=TEXT, b="autre")
+    assert len(bench.reads(order).chunks) == 20
+    write(a=TEXT + "Fin.", b="autre")
+    result = bench.answers(order)
+    assert isinstance(result, DocumentError)
+    assert result.reason is RejectReason.UNREADABLE
 
 
 def test_a_worker_reads_below_its_sources_only(broker: Broker, file: Path, tmp_path: Path) -> None:
