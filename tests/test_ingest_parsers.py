@@ -20,6 +20,7 @@ from docx.oxml.ns import qn
 from reportlab.lib.pagesizes import A4
 from reportlab.pdfgen.canvas import Canvas
 
+from ingest.outline import outline
 from ingest.parsers import Limits, parse
 from ingest.parsers.text import decode
 from ingest.source import Source
@@ -611,3 +612,11 @@ def test_a_name_that_lies_is_told(tmp_path: Path) -> None:
     parsed = read(tmp_path / "a.docx")
     assert texts(parsed) == ["Texte."]
     assert parsed.warnings == ("the name says .docx, the content is HTML",)
+
+
+@pytest.mark.parametrize("piece", [". ", ".", "…", "\t", "Article 1 ", "1.", "- ", "I"])
+def test_hostile_lines_take_no_time_in_the_outline(piece: str) -> None:
+    """A hundred kilobytes of one line, made to look like a heading or a line of contents, are no work."""
+    began = time.process_time()
+    outline([Block(BlockKind.PARAGRAPH, piece * (100_000 // len(piece)) + "x")])
+    assert time.process_time() - began < 2

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import zlib
 from collections.abc import Iterator
 from typing import Any, Final
 from zipfile import BadZipFile
@@ -61,7 +62,10 @@ class DocxParser:
             reader = _Reader(document)
             blocks = tuple(reader.blocks(document.element.body))
             title = document.core_properties.title or None
-        except (OpcError, BadZipFile, KeyError, ValueError, AttributeError, IndexError, etree.XMLSyntaxError) as error:
+        except (
+            OpcError, BadZipFile, zlib.error, EOFError, NotImplementedError, LookupError, ValueError, TypeError,
+            AttributeError, etree.XMLSyntaxError,
+        ) as error:  # fmt: skip
             raise DocumentError(
                 RejectReason.CORRUPT, "the Word document is broken", "le document Word est abîmé"
             ) from error

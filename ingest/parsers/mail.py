@@ -34,6 +34,7 @@ from oxmsg.storage import Storage
 
 from ingest.parsers import Limits, parse_file
 from ingest.parsers.html import page
+from ingest.parsers.rtf import RtfParser
 from ingest.parsers.text import decode, paragraphs
 from ingest.sniff import File, Kind, sniff
 from rag.errors import DocumentError, RejectReason
@@ -410,13 +411,6 @@ def _value(properties: Properties, number: int) -> str:
         return ""
 
 
-def _bytes(properties: Properties, number: int) -> bytes:
-    try:
-        return properties.binary_prop_value(number) or b""
-    except _OUTLOOK_FLAWS:
-        return b""
-
-
 def _sent(properties: Properties) -> str:
     for number in (constants.PID_CLIENT_SUBMIT_TIME, constants.PID_MESSAGE_DELIVERY_TIME):
         try:
@@ -429,13 +423,34 @@ def _sent(properties: Properties) -> str:
 
 
 def _kept_body(properties: Properties) -> list[Block]:
-    plain = _written(_value(properties, constants.PID_BODY))
-    rich = _page(_bytes(properties, constants.PID_HTML))
-    rich = rich or _page(_value(properties, constants.PID_BODY_HTML).encode())
-    if plain or rich:
-        return _better(plain, rich)
-    text = unpacked(_bytes(properties, constants.PID_RTF_COMPRESSED))
-    return list(parse_file(File(Path("body.rtf"), Kind.RTF, text), Limits()).blocks) if text else []
+    """The better body of those that can be read; one that is there and damaged is not passed over in silence."""
+    bodies: list[list[Block]] = []
+    damaged: Exception | None = None
+    for read in (_kept_plain, _kept_rich, _kept_rtf):
+        try:
+            bodies.append(read(properties))
+        except _OUTLOOK_FLAWS as error:
+            bodies.append([])
+            damaged = error
+    plain, rich, rtf = bodies
+    found = _better(plain, rich) or rtf
+    if not found and damaged is not None:
+        raise _broken() from damaged
+    return found
+
+
+def _kept_plain(properties: Properties) -> list[Block]:
+    return _written((properties.str_prop_value(constants.PID_BODY) or "").replace("\r\n", "\n").replace("\0", ""))
+
+
+def _kept_rich(properties: Properties) -> list[Block]:
+    found = _page(properties.binary_prop_value(constants.PID_HTML) or b"")
+    return found or _page((properties.str_prop_value(constants.PID_BODY_HTML) or "").encode())
+
+
+def _kept_rtf(properties: Properties) -> list[Block]:
+    text = unpacked(properties.binary_prop_value(constants.PID_RTF_COMPRESSED) or b"")
+    return list(RtfParser().parse(File(Path("body.rtf"), Kind.RTF, text), Limits()).blocks) if text else []
 
 
 def _kept_attachments(storage: Storage) -> Iterator[_Attachment]:
@@ -443,14 +458,23 @@ def _kept_attachments(storage: Storage) -> Iterator[_Attachment]:
         properties = Properties(held, properties_header_offset=ATTACH_HDR_OFFSET)
         name = next(filter(None, (_value(properties, number) for number in _NAMES)), "")
         kind = _value(properties, constants.PID_ATTACH_MIME_TAG)
-        content = _bytes(properties, constants.PID_ATTACH_DATA_BINARY)
         inner = next((inner for inner in held.storages if inner.name == _EMBEDDED), None)
         if inner is not None:
             yield _Attachment(name or "message", letter=partial(_embedded, inner))
-        elif kind == "multipart/signed":
+            continue
+        try:
+            content = properties.binary_prop_value(constants.PID_ATTACH_DATA_BINARY) or b""
+        except _OUTLOOK_FLAWS:
+            yield _Attachment(name or "attachment", letter=_damaged)
+            continue
+        if kind == "multipart/signed":
             yield _Attachment(name or "message", letter=partial(_internet, content))
         elif content and not (kind.startswith("image/") and _value(properties, constants.PID_ATTACH_CONTENT_ID)):
             yield _Attachment(name or "attachment", content)
+
+
+def _damaged() -> _Letter:
+    raise _broken()
 
 
 def _embedded(storage: Storage) -> _Letter:

@@ -7,6 +7,7 @@ A note follows the paragraph that calls it, where its number stands in brackets.
 from __future__ import annotations
 
 import io
+import zlib
 from collections.abc import Iterator
 from typing import Any, Final
 from zipfile import BadZipFile
@@ -72,10 +73,18 @@ def parts(file: File) -> tuple[Element, Element | None, str | None]:
         names = package.parts
         styles = etree.fromstring(package.get_part("styles.xml"), parser) if "styles.xml" in names else None
         meta = etree.fromstring(package.get_part("meta.xml"), parser) if "meta.xml" in names else None
-    except (BadZipFile, KeyError, ValueError, TypeError, OSError, etree.XMLSyntaxError) as error:
+    except (
+        BadZipFile, zlib.error, EOFError, NotImplementedError, LookupError, ValueError, TypeError, AttributeError,
+        OSError, etree.XMLSyntaxError,
+    ) as error:  # fmt: skip
         raise broken() from error
     title = None if meta is None else meta.findtext(f".//{_DC}title")
     return content, styles, title or None
+
+
+def _level(style: Element) -> int:
+    value = style.get(TEXT + "level", "1")
+    return int(value) if value.isdecimal() and len(value) < 3 else 1
 
 
 def too_deep() -> DocumentError:
@@ -99,10 +108,10 @@ class Reader:
                 continue
             for style in root.iter(TEXT + "list-style"):
                 self._lists[style.get(STYLE + "name", "")] = {
-                    int(level.get(TEXT + "level", "1")): level for level in style if isinstance(level.tag, str)
+                    _level(level): level for level in style if isinstance(level.tag, str)
                 }
             for level in root.iter(TEXT + "outline-level-style"):
-                self._outline[int(level.get(TEXT + "level", "1"))] = level
+                self._outline[_level(level)] = level
         _drop_hidden(content, styles)
 
     def blocks(self, parent: Element, depth: int = 0) -> Iterator[Block]:
@@ -131,7 +140,7 @@ class Reader:
     def _heading(self, element: Element) -> Iterator[Block]:
         text = words(element)
         value = element.get(TEXT + "outline-level", "1")
-        level = int(value) if value.isdigit() else 1
+        level = int(value) if value.isdecimal() and len(value) < 3 else 1
         if not text:
             return
         number = ""

@@ -7,6 +7,7 @@ say how many there were of what could be missed.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from typing import Any, Final
 from zipfile import BadZipFile
@@ -96,8 +97,8 @@ def _pptx(file: File, limits: Limits) -> Parsed:
             blocks += _slide(slide.part, shapes, page)
         title = _title(part.package.core_properties.title, blocks)
     except (
-        pptx.exc.PythonPptxError, BadZipFile, KeyError, ValueError, TypeError, AttributeError, IndexError,
-        etree.XMLSyntaxError,
+        pptx.exc.PythonPptxError, BadZipFile, zlib.error, EOFError, NotImplementedError, LookupError, ValueError,
+        TypeError, AttributeError, etree.XMLSyntaxError,
     ) as error:  # fmt: skip
         raise DocumentError(RejectReason.CORRUPT, "the presentation is broken", "la présentation est abîmée") from error
     return Parsed(tuple(blocks), Kind.PPTX.value, title, len(slides), _warnings(hidden, notes, charts))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 import warnings
+import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 from zipfile import BadZipFile
@@ -91,8 +92,8 @@ def _xlsx(file: File) -> tuple[list[tuple[str, list[Row]]], int]:
                     rows.append(row)
                 sheets.append((sheet.title, rows))
             book.close()
-    except (BadZipFile, InvalidFileException, KeyError, ValueError, TypeError, AttributeError, IndexError,
-            etree.XMLSyntaxError, SyntaxError) as error:  # fmt: skip
+    except (BadZipFile, zlib.error, EOFError, NotImplementedError, InvalidFileException, LookupError, ValueError,
+            TypeError, AttributeError, OSError, etree.XMLSyntaxError, SyntaxError) as error:  # fmt: skip
         raise DocumentError(RejectReason.CORRUPT, "the workbook is broken", "le classeur est abîmé") from error
     return sheets, hidden
 
