@@ -47,6 +47,8 @@ _UPRIGHT: Final = 60.0
 """Mean confidence below which a page may stand on its side or on its head."""
 _LEAST_WORD: Final = 12.0
 """Confidence below which a sign or two are specks, stamps, the edges of pictures."""
+_LONG: Final = 4
+"""Signs of a word that is wider than high in any font."""
 _LETTERS: Final = re.compile(r"[^\W\d_]{3}")
 _DOUBTFUL: Final = 0.9
 """Score of a page below which all languages together are tried. One alone is read better than as one of two: 0.998 of
@@ -216,6 +218,8 @@ def recognise(picture: Picture, limits: Limits, *, dpi: float = _USUAL_DPI, done
     from ingest import scan  # numpy and Pillow are for the workers that see a picture
 
     picture, dpi = _readable(scan.grey(picture), dpi)
+    if scan.is_blank(picture):
+        return Page((), 0.0, *_points(picture, dpi))
     until = _Until(limits)
     first, _, others = limits.ocr_languages.partition("+")
     turned = 0
@@ -225,12 +229,12 @@ def recognise(picture: Picture, limits: Limits, *, dpi: float = _USUAL_DPI, done
         width, height = _points(picture, dpi)
         return Page((), 0.0, width, height, failed=True)
     with suppress(_BrokenDown):  # what was found before stands
-        if best.sure < _UPRIGHT and (degrees := _turn(picture, dpi, until)):
+        if (best.sure < _UPRIGHT or best.sideways) and (degrees := _turn(picture, dpi, until)):
             upright = picture.rotate(-degrees, expand=True)
             found = _words(scan.ready(upright, dpi), dpi, first, until)
             if found.weight > best.weight:
                 best, picture, turned = found, upright, degrees
-        if others and best.score < _DOUBTFUL:
+        if others and best.lines and best.score < _DOUBTFUL:
             best = max(
                 best, _words(scan.ready(picture, dpi), dpi, limits.ocr_languages, until), key=lambda one: one.score
             )
@@ -279,15 +283,20 @@ def _children() -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """Lines of a page, how many letters there are, and the mean confidence in them by letters."""
+    """Lines of a page, how many letters there are, and the mean confidence in them by letters.
+
+    ``sideways`` is true where its words are higher than wide: Tesseract reads some blocks that lie on their side, and
+    leaves the words there.
+    """
 
     lines: tuple[Line, ...]
     letters: int
     sure: float
+    sideways: bool
 
     @property
     def weight(self) -> float:
-        return self.letters * self.sure
+        return 0.0 if self.sideways else self.letters * self.sure
 
     @property
     def score(self) -> float:
@@ -351,7 +360,9 @@ def _read(said: str, scale: float, rules: Rules) -> _Found:
         size = body if abs(sizes[line] - body) < 0.2 * body else sizes[line]
         found += [_word(row, size, _base(words, row)) for row in words]
     rest, tables = layout.ruled_tables(found, layout.grids(rules))
-    return _Found((*layout.lines(rest), *tables), letters, sure)
+    long = [row.box for row in rows if len(row.text) >= _LONG]
+    sideways = sum(box.x1 - box.x0 < box.y1 - box.y0 for box in long) > 0.5 * len(long)
+    return _Found((*layout.lines(rest), *tables), letters, sure, sideways)
 
 
 def _rows(said: str, scale: float) -> Iterator[_Row]:

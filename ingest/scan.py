@@ -24,6 +24,10 @@ Mask = npt.NDArray[np.bool_]
 _POINTS: Final = 72
 _CONTRAST: Final = 40
 """Shades between paper and ink below which a page is blank, or black."""
+_LEAST_INK: Final = 40
+"""Pixels of a page at half its resolution that stand out: less than one word has, more than dust."""
+_INK: Final = 0.1
+"""Percent of a page's pixels that are surely ink, even where only a line is written on it."""
 _MOST_SLOPE: Final = 5.0
 """Degrees: pages that are fed askew; more is a photograph taken at an angle."""
 _LEAST_SLOPE: Final = 0.15
@@ -70,6 +74,12 @@ def grey(picture: Image.Image) -> Image.Image:
     return picture if picture.mode == "L" else picture.convert("L")
 
 
+def is_blank(picture: Image.Image) -> bool:
+    """Whether nothing on a grey page stands out: the empty back of a sheet, or a black one."""
+    pixels = _pixels(picture.reduce(2)).astype(np.int16)
+    return int((abs(pixels - _paper(pixels)) > _CONTRAST).sum()) < _LEAST_INK
+
+
 # --- level ----------------------------------------------------------------------------------------------
 
 
@@ -103,14 +113,14 @@ def _pixels(picture: Image.Image) -> Grey:
     return np.asarray(picture, dtype=np.uint8)
 
 
-def _paper(pixels: Grey) -> int:
+def _paper(pixels: npt.NDArray[Any]) -> int:
     return int(np.median(pixels))
 
 
 def _dark(pixels: Grey, share: float) -> Mask:
     """What is darker than ``share`` of the way from paper to ink; nothing on a blank page."""
     some = pixels[::3, ::3]
-    paper, ink = float(np.median(some)), float(np.percentile(some, 1))
+    paper, ink = float(np.median(some)), float(np.percentile(some, _INK))
     if paper - ink < _CONTRAST:
         return np.zeros(pixels.shape, dtype=np.bool_)
     dark: Mask = pixels < paper - max(24.0, share * (paper - ink))
