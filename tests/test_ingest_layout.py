@@ -6,14 +6,17 @@ from dataclasses import replace
 
 import pytest
 
+from ingest.outline import opens_block
 from ingest.parsers.layout import (
     Box,
     Line,
     Rules,
     Word,
     aligned_tables,
+    grids,
     join,
     lines,
+    opens,
     ordered,
     paragraphs,
     ruled_tables,
@@ -95,11 +98,11 @@ def test_ruled_cells() -> None:
     rules = Rules(
         horizontal=((0, 0, 100), (20, 0, 100), (40, 0, 100)), vertical=((0, 0, 40), (50, 0, 40), (100, 0, 40))
     )
-    rest, (made,) = ruled_tables(text, rules)
+    rest, (made,) = ruled_tables(text, grids(rules))
     assert made.rows == (("un", "deux"), ("trois", "quatre"))
     assert [word.text for word in rest] == ["hors"]
     frame = Rules(horizontal=((0, 0, 100), (40, 0, 100)), vertical=((0, 0, 40), (100, 0, 40)))
-    assert ruled_tables(text, frame) == (text, [])
+    assert ruled_tables(text, grids(frame)) == (text, [])
 
 
 def test_banded_rows() -> None:
@@ -113,7 +116,7 @@ def test_banded_rows() -> None:
     ys, xs = (0, 50, 60), (0, 50, 100, 150, 200)
     text += [word for column in range(4) for word in words("s", 50 * column + 5, 51)]
     rules = Rules(tuple((y, 0, 200) for y in ys), tuple((x, 0, 60) for x in xs))
-    _, (made,) = ruled_tables(text, rules)
+    _, (made,) = ruled_tables(text, grids(rules))
     assert made.rows[:2] == (("a0", "b0", "c0", "d0"), ("a1", "b1", "c1", "d1"))
     assert len(made.rows) == 5
 
@@ -153,3 +156,27 @@ def test_usual_pitch() -> None:
     column = [line("x", 0, y) for y in (0, 12, 24, 48, 60, 72)]
     assert usual_pitch([column]) == pytest.approx(1.2)
     assert usual_pitch([]) == pytest.approx(1.2)
+
+
+@pytest.mark.parametrize(
+    "word",
+    "Partie Livre Titre Sous-titre Chapitre Sous-chapitre Section Sous-section Paragraphe Sous-paragraphe Part Book "
+    "Title Subtitle Chapter Subchapter Subsection Article Art. Clause Annexe Annex Appendix Schedule TITRE".split(),
+)
+def test_headings_open_blocks(word: str) -> None:
+    """The quick look at a line's first letters misses none of the words that begin headings."""
+    assert opens(f"{word} 3 — Objet") == opens_block(f"{word} 3 — Objet") is True
+    assert opens(f"{word} 3") == opens_block(f"{word} 3")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Première partie", "PREMIÈRE PARTIE", "Deuxième partie", "Troisième partie", "Fourth Part", "Sixth part",
+        "§ 4 — Délais", "1° premier", "iii) troisième", "a) premier", "- tiret", "2.1 Objet", "xii) douze", "A) item",
+        "le texte", "Le texte", "par la suite", "Or le texte", "Ces agents", "DU", "III. — Le texte", "é",
+    ],
+)  # fmt: skip
+def test_quick_look_agrees(text: str) -> None:
+    """Whether a line opens a block is the same by its first letters and by a close look."""
+    assert opens(text) == opens_block(text)

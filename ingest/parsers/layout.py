@@ -5,19 +5,20 @@ Coordinates are in points, ``x`` to the right and ``y`` downwards, as the page i
 
 from __future__ import annotations
 
+import bisect
 import itertools
+import math
 import re
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 from ingest.outline import opens_block, recognise
 
 
-@dataclass(frozen=True, slots=True)
-class Box:
-    """A rectangle: left, top, right, bottom."""
+class Box(NamedTuple):
+    """A rectangle: left, top, right, bottom. A tuple, as :class:`Line` is, because every line of a page makes one."""
 
     x0: float
     y0: float
@@ -53,8 +54,7 @@ class Word:
     """Runs in another direction than the page's text."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """Words side by side, or a table standing in the flow (``rows``)."""
 
     text: str
@@ -100,6 +100,20 @@ _TOLERANCE: Final = 3.0
 """Points by which drawn lines that should meet may miss each other."""
 _LEAST_BANDED: Final = 3
 """Lines that all cells between two rules must have in common to be rows of their own and not wrapped words."""
+_LEAST_ALIGNED: Final = 3
+"""Rows of several cells that make a table where no line is drawn."""
+_MOST_LONE: Final = 3
+"""Lines of a wrapped cell between two rows."""
+_WRAPPED: Final = 1.6
+"""Font sizes from one line of a wrapped cell to the next."""
+_NARROW: Final = 0.6
+"""Width of a wrapped cell in that of its table, at most."""
+_CROSSING: Final = 12
+"""One cell in so many rows may cross from one column into the next, as those of groups and sums do."""
+_LEAST_STRIP: Final = 0.5
+"""Width in font sizes of the white strip between two columns."""
+_MOST_RULES: Final = 4000
+"""Drawn lines of a page beyond which it is a map or a plan."""
 _NEW_PARAGRAPH: Final = 1.35
 """Line distances, in usual ones, from which a gap parts paragraphs."""
 
@@ -142,7 +156,57 @@ def _joined(runs: Sequence[list[Word]]) -> list[list[Word]]:
     return result
 
 
+def rejoined(found: list[Line]) -> list[Line]:
+    """The same for lines that are read already; most pages have none that were written apart."""
+    places = sorted((line.box.y0 + line.box.y1, line.box.x0, line.box.x1, line.size) for line in found)
+    for reach in (1, 2):
+        for (y, x0, x1, size), (other, left, right, _) in zip(places, places[reach:], strict=False):
+            if other - y < size and (-0.5 * size < left - x1 < _WORD_GAP * size or
+                                     -0.5 * size < x0 - right < _WORD_GAP * size):  # fmt: skip
+                return _lines_joined(found)
+    return found
+
+
+def _lines_joined(found: Sequence[Line]) -> list[Line]:
+    result: list[Line] = []
+    for line in found:
+        for index in range(len(result) - 1, max(-1, len(result) - 7), -1):
+            if _follows(result[index], line):
+                result[index] = side_by_side(result[index], line)
+                break
+            if _follows(line, result[index]):
+                result[index] = side_by_side(line, result[index])
+                break
+        else:
+            result.append(line)
+    return result
+
+
+def _follows(line: Line, other: Line) -> bool:
+    size = max(line.size, other.size, 1.0)
+    level = abs(line.box.middle - other.box.middle) < 0.5 * size
+    return level and -0.5 * size < other.box.x0 - line.box.x1 < _WORD_GAP * size
+
+
+def side_by_side(line: Line, other: Line, space: str = " ") -> Line:
+    """Two pieces of one line as one."""
+    longer = line if len(line.text) >= len(other.text) else other
+    return Line(
+        text=f"{line.text}{space}{other.text}",
+        box=line.box.around(other.box),
+        size=longer.size,
+        bold=longer.bold if min(len(line.text), len(other.text)) < 0.2 * len(longer.text) else line.bold and other.bold,
+        soft=other.soft,
+        words=line.words + other.words,
+        first=line.first,
+    )
+
+
 def _line(run: Sequence[Word]) -> Line:
+    if len(run) == 1:
+        (word,) = run
+        box, count = word.box, word.text.count(" ") + 1
+        return Line(word.text, box, word.size, word.bold, word.soft, count, (box.x1 - box.x0) / count)
     box = run[0].box
     for word in run[1:]:
         box = box.around(word.box)
@@ -154,7 +218,7 @@ def _line(run: Sequence[Word]) -> Line:
     return Line(
         text="".join(pieces),
         box=box,
-        size=statistics.median(word.size for word in run),
+        size=sorted([word.size for word in run])[len(run) // 2],
         bold=sum(len(word.text) for word in run if word.bold) > 0.8 * letters,
         soft=run[-1].soft,
         words=len(run),
@@ -193,13 +257,22 @@ def _downwards(page: Sequence[Line]) -> list[Line]:
 
 def visual_rows(page: Sequence[Line]) -> list[list[Line]]:
     """Lines grouped by height: each row holds what stands side by side, left to right."""
+    places = sorted([(line.box.y0 + line.box.y1, line.box.x0, index) for index, line in enumerate(page)])
     rows: list[list[Line]] = []
-    for line in sorted(page, key=lambda line: (line.box.middle, line.box.x0)):
-        if rows and not line.rows and not rows[-1][0].rows and _level(rows[-1][0], line):
+    head: Line | None = None
+    height = 0.0
+    for middle, _, index in places:
+        line = page[index]
+        # Twice the middle, as is the tolerance.
+        if head is not None and middle - height < 0.9 * max(head.size, line.size) and not line.rows and not head.rows:
             rows[-1].append(line)
         else:
             rows.append([line])
-    return [sorted(row, key=lambda line: line.box.x0) for row in rows]
+            head, height = line, middle
+    for row in rows:
+        if len(row) > 1:
+            row.sort(key=lambda line: line.box.x0)
+    return rows
 
 
 def _level(one: Line, two: Line) -> bool:
@@ -213,12 +286,16 @@ def _gutter(page: Sequence[Line]) -> float | None:
     width = int(right - left) + 1
     if width < 12 * size:
         return None
-    covered = [0] * (width + 1)
-    for line in page:
-        for x in range(int(line.box.x0 - left), min(width, int(line.box.x1 - left)) + 1):
-            covered[x] += 1
-    best: tuple[float, float] | None = None
     few = max(1, int(0.12 * len(page)))
+    near, far = left + 0.15 * width, left + 0.85 * width
+    if sum([line.box.x0 <= near and line.box.x1 >= far for line in page]) > few:
+        return None  # so many lines cross every strip
+    steps = [0] * (width + 3)
+    for line in page:
+        steps[int(line.box.x0 - left)] += 1
+        steps[min(width, int(line.box.x1 - left)) + 1] -= 1
+    covered = list(itertools.accumulate(steps))
+    best: tuple[float, float] | None = None
     start = None
     for x in range(int(0.15 * width), int(0.85 * width) + 1):
         if covered[x] <= few:
@@ -234,18 +311,15 @@ def _gutter(page: Sequence[Line]) -> float | None:
 
 def _bands(page: Sequence[Line], gutter: float) -> Iterator[tuple[list[Line], bool]]:
     """The page from top to bottom, parted where lines cross the gutter: (lines, whether they cross)."""
-    crossing = [line for line in page if line.box.x0 < gutter - 2 and line.box.x1 > gutter + 2]
-    beside = [line for line in page if line not in crossing]
     groups: list[tuple[list[Line], bool]] = []
     for line in sorted(page, key=lambda line: line.box.middle):
-        crosses = line in crossing
+        crosses = line.box.x0 < gutter - 2 and line.box.x1 > gutter + 2
         if not crosses and groups and groups[-1][1] and any(_level(line, other) for other in groups[-1][0]):
             crosses = True  # the rest of a line whose other half crosses
         if groups and groups[-1][1] == crosses:
             groups[-1][0].append(line)
         else:
             groups.append(([line], crosses))
-    del beside
     yield from groups
 
 
@@ -261,18 +335,24 @@ def _is_text(column: Sequence[Line]) -> bool:
 # --- tables ---------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class _Grid:
-    xs: list[float] = field(default_factory=list)
-    ys: list[float] = field(default_factory=list)
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Drawn lines that touch each other: where its columns and its rows have their edges."""
+
+    xs: tuple[float, ...]
+    ys: tuple[float, ...]
+
+    @property
+    def box(self) -> Box:
+        return Box(self.xs[0] - 1, self.ys[0] - 1, self.xs[-1] + 1, self.ys[-1] + 1)
 
 
-def ruled_tables(words: Sequence[Word], rules: Rules) -> tuple[list[Word], list[Line]]:
+def ruled_tables(words: Sequence[Word], grids: Sequence[Grid]) -> tuple[list[Word], list[Line]]:
     """Tables drawn with lines, as :class:`Line` values with rows, and the words that stand in none of them."""
     rest = list(words)
     tables: list[Line] = []
-    for grid in _grids(rules):
-        box = Box(grid.xs[0] - 1, grid.ys[0] - 1, grid.xs[-1] + 1, grid.ys[-1] + 1)
+    for grid in grids:
+        box = grid.box
         inside = [word for word in rest if box.x0 <= word.box.centre <= box.x1 and box.y0 <= word.box.middle <= box.y1]
         if not inside:
             continue
@@ -294,7 +374,7 @@ def ruled_tables(words: Sequence[Word], rules: Rules) -> tuple[list[Word], list[
 
 def _ruled_rows(cells: dict[tuple[int, int], list[Word]], row: int, columns: int) -> list[tuple[str, ...]]:
     """One ruled row; several where each band between two rules holds as many lines in every one of its cells."""
-    read = [visual_rows(lines(cells.get((row, column), []))) for column in range(columns)]
+    read = [_cell(cells.get((row, column))) for column in range(columns)]
     counts = {len(cell) for cell in read if cell}
     filled = sum(bool(cell) for cell in read)
     if len(counts) == 1 and (count := counts.pop()) >= _LEAST_BANDED and filled >= _LEAST_BANDED + 1:
@@ -302,19 +382,31 @@ def _ruled_rows(cells: dict[tuple[int, int], list[Word]], row: int, columns: int
     return [tuple(join([line for part in cell for line in part]) for cell in read)]
 
 
+def _cell(words: Sequence[Word] | None) -> list[list[Line]]:
+    if not words:
+        return []
+    return [lines(words)] if len(words) == 1 else visual_rows(lines(words))
+
+
 def _table_line(rows: tuple[tuple[str, ...], ...], box: Box, size: float) -> Line:
     return Line("\n".join(" | ".join(row) for row in rows), box, size, rows=rows)
 
 
 def _slot(edges: Sequence[float], value: float) -> int:
-    return max(0, sum(edge <= value for edge in edges) - 1)
+    return max(0, bisect.bisect_right(edges, value) - 1)
 
 
-def _grids(rules: Rules) -> Iterator[_Grid]:
+def grids(rules: Rules) -> list[Grid]:
     """Drawn lines that touch each other, as the edges of rows and columns; frames without inner lines are none."""
-    parts = [("h", *rule) for rule in rules.horizontal] + [("v", *rule) for rule in rules.vertical]
-    if not 4 <= len(parts) <= 4000:
-        return
+    if len(rules.horizontal) < 3 or len(rules.vertical) < 3:
+        return []
+    if len(rules.horizontal) + len(rules.vertical) > _MOST_RULES:
+        return []
+    # Top, bottom, left, right, whether horizontal; from top to bottom.
+    parts = sorted(
+        [(y, y, x0, x1, True) for y, x0, x1 in rules.horizontal]
+        + [(y0, y1, x, x, False) for x, y0, y1 in rules.vertical]
+    )
     parent = list(range(len(parts)))
 
     def root(index: int) -> int:
@@ -323,29 +415,19 @@ def _grids(rules: Rules) -> Iterator[_Grid]:
             index = parent[index]
         return index
 
-    order = sorted(range(len(parts)), key=lambda index: _box(parts[index]).y0)
     active: list[int] = []
-    for index in order:
-        box = _box(parts[index])
-        active = [other for other in active if _box(parts[other]).y1 + _TOLERANCE >= box.y0]
+    for index, (y0, _, x0, x1, _) in enumerate(parts):
+        active = [other for other in active if parts[other][1] + _TOLERANCE >= y0]
         for other in active:
-            two = _box(parts[other])
-            if two.x0 - _TOLERANCE <= box.x1 and box.x0 - _TOLERANCE <= two.x1:
+            _, _, left, right, _ = parts[other]
+            if left - _TOLERANCE <= x1 and x0 - _TOLERANCE <= right:
                 parent[root(index)] = root(other)
         active.append(index)
-    groups: dict[int, _Grid] = {}
-    for index, (kind, position, _, _) in enumerate(parts):
-        grid = groups.setdefault(root(index), _Grid())
-        (grid.ys if kind == "h" else grid.xs).append(position)
-    for grid in sorted(groups.values(), key=lambda grid: min(grid.ys, default=0.0)):
-        grid.xs, grid.ys = _distinct(grid.xs), _distinct(grid.ys)
-        if len(grid.xs) >= 3 and len(grid.ys) >= 3:
-            yield grid
-
-
-def _box(part: tuple[str, float, float, float]) -> Box:
-    kind, position, start, end = part
-    return Box(start, position, end, position) if kind == "h" else Box(position, start, position, end)
+    groups: dict[int, tuple[list[float], list[float]]] = {}
+    for index, (y, _, x, _, horizontal) in enumerate(parts):
+        groups.setdefault(root(index), ([], []))[horizontal].append(y if horizontal else x)
+    made = [Grid(tuple(_distinct(xs)), tuple(_distinct(ys))) for xs, ys in groups.values()]
+    return sorted((grid for grid in made if len(grid.xs) >= 3 and len(grid.ys) >= 3), key=lambda grid: grid.ys[0])
 
 
 def _distinct(values: Iterable[float]) -> list[float]:
@@ -357,11 +439,20 @@ def _distinct(values: Iterable[float]) -> list[float]:
 
 
 def aligned_tables(column: Sequence[Line]) -> list[Line]:
-    """Lines of one column with runs of rows whose cells stand below each other replaced by tables."""
+    """Lines of one column with runs of rows whose cells stand below each other replaced by tables.
+
+    Rows of one cell between rows of several are wrapped words of a cell above or the label of a group.
+    """
+    if not any(_level(one, two) for one, two in itertools.pairwise(column)):
+        return list(column)
     result: list[Line] = []
     run: list[list[Line]] = []
 
     def flush() -> None:
+        left = min(line.box.x0 for row in run for line in row)
+        rest: list[list[Line]] = []
+        while run and len(run[-1]) == 1 and run[-1][0].box.x0 < left + run[-1][0].size:
+            rest.insert(0, run.pop())  # what stands below the first column may be the text after the table
         rows = _aligned(run)
         if rows is None:
             result.extend(line for row in run for line in row)
@@ -371,41 +462,77 @@ def aligned_tables(column: Sequence[Line]) -> list[Line]:
                 for line in row:
                     box = box.around(line.box)
             result.append(_table_line(rows, box, run[0][0].size))
+        result.extend(line for row in rest for line in row)
         run.clear()
 
+    lone = 0
     for row in visual_rows(column):
-        if len(row) >= 2 and not row[0].rows:
+        several = len(row) >= 2 and not row[0].rows
+        if several or (run and lone < _MOST_LONE and _near(run, row[0])):
+            lone = 0 if several else lone + 1
             run.append(row)
             continue
         if run:
             flush()
         result.extend(row)
+        lone = 0
     if run:
         flush()
     return result
 
 
+def _near(run: Sequence[Sequence[Line]], below: Line) -> bool:
+    """Whether a lone cell stands so close below a row, and is so narrow, that it may belong to it."""
+    line = run[-1][0]
+    if below.rows or opens(below.text) or below.box.middle - line.box.middle > _WRAPPED * max(line.size, below.size):
+        return False
+    wide = max(row[-1].box.x1 for row in run) - min(row[0].box.x0 for row in run)
+    return below.box.x1 - below.box.x0 < _NARROW * wide
+
+
 def _aligned(run: Sequence[Sequence[Line]]) -> tuple[tuple[str, ...], ...] | None:
     """Rows of cells when at least three rows share their columns, else ``None``."""
-    if len(run) < 3:
+    full = [row for row in run if len(row) > 1]
+    if len(full) < _LEAST_ALIGNED:
         return None
-    spans: list[list[float]] = []
-    for line in sorted((line for row in run for line in row), key=lambda line: line.box.x0):
-        if spans and line.box.x0 < spans[-1][1]:
-            spans[-1][1] = max(spans[-1][1], line.box.x1)
-        else:
-            spans.append([line.box.x0, line.box.x1])
-    if len(spans) < 2:
+    edges = _edges(full)
+    if not edges:
         return None
-    rows = []
+    rows: list[list[str]] = []
     for row in run:
-        cells = [""] * len(spans)
+        cells = [""] * (len(edges) + 1)
         for line in row:
-            slot = next(index for index, (x0, x1) in enumerate(spans) if x0 <= line.box.x0 <= x1)
+            slot = bisect.bisect_right(edges, line.box.x0 + 0.25 * min(line.size, line.box.x1 - line.box.x0))
             cells[slot] = f"{cells[slot]} {line.text}".strip()
-        rows.append(tuple(cells))
+        if len(row) == 1 and rows and not cells[0]:
+            slot = next(index for index, cell in enumerate(cells) if cell)
+            rows[-1][slot] = f"{rows[-1][slot]} {cells[slot]}".strip()
+        else:
+            rows.append(cells)
     filled = sum(bool(cell) for row in rows for cell in row)
-    return tuple(rows) if filled >= 0.5 * len(rows) * len(spans) else None
+    if filled < 0.4 * len(rows) * (len(edges) + 1):
+        return None
+    return tuple(tuple(row) for row in rows)
+
+
+def _edges(rows: Sequence[Sequence[Line]]) -> list[float]:
+    """Where columns part: the middles of the upright strips that next to no cell crosses."""
+    changes = sorted(
+        [(line.box.x0, 1) for row in rows for line in row] + [(line.box.x1, -1) for row in rows for line in row]
+    )
+    size = rows[0][0].size
+    few = len(rows) // _CROSSING
+    edges = []
+    depth, start, seen = 0, None, False
+    for x, change in changes:
+        depth += change
+        if depth > few:
+            if start is not None and seen and x - start > _LEAST_STRIP * size:
+                edges.append((start + x) / 2)
+            start, seen = None, True
+        elif start is None:
+            start = x
+    return edges
 
 
 # --- paragraphs -----------------------------------------------------------------------------------------
@@ -430,68 +557,108 @@ def _parts(group: Sequence[Line], line: Line, left: float, right: float, pitch: 
     last = group[-1]
     if line.rows or last.rows:
         return True
-    size = max(last.size, line.size)
-    if _level(last, line):
+    above, box = last.box, line.box
+    size, other = line.size, last.size
+    if other > size:
+        size, other = other, size
+    drop = (box.y0 + box.y1 - above.y0 - above.y1) / 2
+    if -0.45 * size < drop < 0.45 * size:
         return False
-    drop = line.box.middle - last.box.middle
-    if drop < 0 or drop > _NEW_PARAGRAPH * pitch * size or abs(last.size - line.size) > 0.12 * size:
+    if drop < 0 or drop > _NEW_PARAGRAPH * pitch * size or size - other > 0.12 * size:
         return True
     if last.soft:
         return False
-    if opens_block(line.text) or (line.bold != last.bold and len(line.text) > 3 and len(last.text) > 3):
+    if (line.bold != last.bold and len(line.text) > 3 and len(last.text) > 3) or opens(line.text):
         return True
-    indented = line.box.x0 - last.box.x0 > 0.9 * size and abs(last.box.x0 - left) < 0.5 * size
-    hanging = opens_block(group[0].text)
-    if indented and not hanging:
-        return True
-    if line.text[0].islower() and not last.text.endswith((".", ":", ";", "!", "?")) and not _is_heading(last):
-        return False
+    if box.x0 - above.x0 > 0.9 * size and abs(above.x0 - left) < 0.5 * size and not opens(group[0].text):
+        return True  # indented
     # The line before was not full: the first word of this one would have fitted on it.
-    return last.box.x1 + 0.3 * size + line.first < right - 0.5 * size and (
-        last.text.endswith((".", ":", ";", "!", "?", "»")) or right - last.box.x1 > 6 * size or _is_heading(last)
-    )
+    if above.x1 + 0.3 * size + line.first >= right - 0.5 * size:
+        return False
+    ends = last.text.endswith(_ENDS)
+    heading = _is_heading(last)
+    if line.text[0].islower() and not ends and not heading:
+        return False
+    return ends or last.text[-1] == "»" or right - above.x1 > 6 * size or heading
+
+
+_HEAD_WORDS: Final = frozenset(
+    "par liv boo tit sou sub cha sec art cla ann app sch pre pré deu tro qua cin six sep hui neu dix fir thi fou "
+    "fif".split()
+)
+"""How the first words of headings begin; the test of this module holds them against :mod:`ingest.outline`."""
+_ROMANS: Final = frozenset(map("".join, itertools.product("ivx", repeat=3)))
+
+
+def _plain(text: str) -> bool:
+    """Whether a line can neither be a heading nor an item, which its first letters tell without a closer look."""
+    head = text[:3]
+    if not head.isalpha() or len(head) < 3:
+        return False
+    return head not in _ROMANS if head[0].islower() else head.lower() not in _HEAD_WORDS
+
+
+def opens(text: str) -> bool:
+    """:func:`ingest.outline.opens_block`, but quick for the lines of running text."""
+    return not _plain(text) and opens_block(text)
 
 
 def _is_heading(line: Line) -> bool:
+    if _plain(line.text):
+        return False
     found = recognise(line.text)
     return found is not None and not found.body
 
 
 def _paragraph(group: Sequence[Line]) -> Paragraph:
     box = group[0].box
-    for line in group[1:]:
-        box = box.around(line.box)
-    if group[0].rows:
-        return Paragraph(group[0].text, box, group[0].size, rows=group[0].rows)
+    if len(group) == 1:
+        (line,) = group
+        return Paragraph(join(group), box, line.size, line.bold, line.soft, line.rows)
+    boxes = [line.box for line in group]
     return Paragraph(
         text=join(group),
-        box=box,
-        size=statistics.median(line.size for line in group),
+        box=Box(
+            min([box.x0 for box in boxes]),
+            min(boxes[0].y0, boxes[-1].y0),
+            max([box.x1 for box in boxes]),
+            max(boxes[0].y1, boxes[-1].y1),
+        ),
+        size=sorted([line.size for line in group])[len(group) // 2],
         bold=all(line.bold for line in group),
         soft=group[-1].soft,
     )
 
 
 _CUT_NUMBER: Final = re.compile(r"\w[-–‑/]$")
+_ENDS: Final = (".", ":", ";", "!", "?")
+_CUTS: Final = frozenset("-–‑/")
+_HYPHENS: Final = frozenset("-\u00ad\u2010")
 _HYPHEN: Final = re.compile(r"(?<=[^\W\d_])[-\u00ad\u2010]$")
 
 
 def join(group: Sequence[Line]) -> str:
     """Lines as one text; a word that the line break cut is whole again."""
-    text = ""
-    for index, line in enumerate(group):
-        piece = " ".join(line.text.split())
-        if not text:
-            text = piece
-        elif group[index - 1].soft or (
-            _HYPHEN.search(text) and piece[:1].islower() and not _level(group[index - 1], line)
-        ):
-            text = _HYPHEN.sub("", text) + piece if not _compound(text, piece) else text + piece
-        elif _CUT_NUMBER.search(text) and piece[:1].isdigit() and not _level(group[index - 1], line):
-            text += piece
-        else:
-            text = f"{text} {piece}"
-    return text.replace("\u00ad", "")
+    if len(group) == 1 and not group[0].soft:
+        return group[0].text.replace("\u00ad", "")
+    pieces: list[str] = []
+    before: Line | None = None
+    for line in group:
+        piece = line.text
+        if before is not None:
+            last = pieces[-1]
+            if before.soft or (
+                last[-1:] in _HYPHENS and piece[:1].islower() and _HYPHEN.search(last) and not _level(before, line)
+            ):
+                if not _compound(last, piece):
+                    pieces[-1] = _HYPHEN.sub("", last)
+            elif not (
+                last[-1:] in _CUTS and piece[:1].isdigit() and _CUT_NUMBER.search(last) and not _level(before, line)
+            ):
+                pieces.append(" ")
+        pieces.append(piece)
+        before = line
+    return "".join(pieces).replace("\u00ad", "")
 
 
 def _compound(before: str, after: str) -> bool:
@@ -506,10 +673,16 @@ def usual_pitch(pages: Iterable[Sequence[Line]]) -> float:
     """The usual distance between two lines of a text, in font sizes."""
     distances = []
     for page in pages:
-        for last, line in itertools.pairwise(page):
-            drop = line.box.middle - last.box.middle
-            if not line.rows and not last.rows and 0.8 * line.size < drop < 2.2 * line.size:
-                distances.append(drop / line.size)
+        before = math.inf
+        for line in page:
+            if line.rows:
+                before = math.inf
+                continue
+            middle = line.box.middle
+            drop = (middle - before) / line.size
+            if 0.8 < drop < 2.2:
+                distances.append(drop)
+            before = middle
     if not distances:
         return 1.2
     # Below the median: in lists and flat texts the gaps between paragraphs are as many as those within them.
@@ -519,4 +692,4 @@ def usual_pitch(pages: Iterable[Sequence[Line]]) -> float:
 def moved(line: Line, shift: float) -> Line:
     """The same line, lower by ``shift``."""
     box = line.box
-    return replace(line, box=Box(box.x0, box.y0 + shift, box.x1, box.y1 + shift))
+    return line._replace(box=Box(box.x0, box.y0 + shift, box.x1, box.y1 + shift))

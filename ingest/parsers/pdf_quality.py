@@ -1,0 +1,38 @@
+"""How far the text layer of a page of a PDF can be trusted."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from ingest import quality
+from ingest.parsers import pdf_native as native
+
+_SAMPLE: Final = 320
+"""Characters, in lines from all over the page, by which one that looks sound is judged first; by all its text where
+these are not sound."""
+_SOUND: Final = 0.97
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+_SPOILED: Final = 3.0
+"""Characters of a word that one without a known meaning spoils."""
+
+
+def score(textpage: int, text: str) -> float:
+    """The quality of a text layer, whose every unknown character spoils more than itself.
+
+    Fonts without a map to characters give letters all the same, wrong ones; PDFium knows which.
+    """
+    if "\ufffe" in text:
+        text = text.replace("\ufffe", "")
+    whole = text.replace("\r\n", " ")
+    sound = whole.isprintable() and "\ufffd" not in whole and "Ã" not in whole
+    if sound and len(text) > 2 * _SAMPLE:
+        found = quality.score("\n".join(text.split("\r\n")[:: len(text) // _SAMPLE]))
+        if found >= _SOUND:
+            return found
+    found = quality.score(text)
+    if not sound and _CONTROL.search(text):
+        count = native.count_chars(textpage)
+        unknown = sum(native.unmapped(textpage, index) == 1 for index in range(count))
+        found = min(found, max(0.0, round(1 - _SPOILED * unknown / max(1, count), 3)))
+    return found

@@ -1,0 +1,229 @@
+"""What is drawn on a page of a PDF: its straight lines, its pictures, and the text that no reader can see.
+
+One pass over the page's objects, nested ones included. Text is hidden when it is painted in no way at all, in the
+colour of what lies beneath it, or when a filled box is painted over it afterwards.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import pypdfium2.raw as raw
+
+from ingest.parsers import pdf_native as native
+
+Bounds = tuple[float, float, float, float]
+"""Left, bottom, right and top in the PDF's own coordinates."""
+Matrix = tuple[float, float, float, float, float, float]
+Colour = tuple[int, int, int]
+
+_MOST_OBJECTS: Final = 20_000
+"""Drawn objects of one page that are looked at for lines and pictures; maps and plans have more and no tables."""
+_MOST_TEXTS: Final = 100_000
+"""Objects that are looked at for hidden text; beyond them a page is no text that people read."""
+_DEEPEST: Final = 4
+_MOST_SEGMENTS: Final = 8
+_LIGHT: Final = 0xB0
+"""Least of the three colour values from which text could vanish on white paper."""
+_SAME: Final = 0x20
+"""Difference of a colour value up to which the eye cannot tell a text from its ground."""
+_WHITE: Final[Colour] = (255, 255, 255)
+
+
+@dataclass(slots=True)
+class Survey:
+    """What one pass over a page found; filled by that pass and read-only afterwards.
+
+    ``unseen`` are text objects without paint, as scans have them for their text layer; ``disguised`` those in the
+    colour of their ground or painted over. Both by address, which holds as long as the page is open.
+    """
+
+    paths: list[Bounds] = field(default_factory=list)
+    picture: float = 0.0
+    """Share of the page that its largest picture covers."""
+    texts: int = 0
+    unseen: set[int] = field(default_factory=set)
+    disguised: set[int] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fill:
+    """A box painted in one colour that lets nothing shine through; ``order`` is its place in the painting."""
+
+    order: int
+    bounds: Bounds
+    colour: Colour
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    order: int
+    thing: int
+    matrix: Matrix | None
+    mode: int
+
+
+class _Pass:
+    def __init__(self, area: float) -> None:
+        self.found = Survey()
+        self._area = area
+        self._edges = (ctypes.c_float * 4)()
+        first = ctypes.addressof(self._edges)
+        self._edge_places = (first, first + 4, first + 8, first + 12)
+        self._colour = (ctypes.c_uint * 4)()
+        first = ctypes.addressof(self._colour)
+        self._colour_places = (first, first + 4, first + 8, first + 12)
+        self._order = 0
+        self._texts: list[_Text] = []
+        self._plain: list[tuple[int, int]] = []
+        self._fills: list[_Fill] = []
+        self._pictures: list[Bounds] = []
+        self._suspicious = False
+
+    def walk(self, holder: int, count: int, get: Callable[[int, int], int], matrix: Matrix | None, depth: int) -> None:
+        """Look at the objects of a page or of a form in the order in which they are painted."""
+        found = self.found
+        object_type, render_mode, fill_colour = native.object_type, native.render_mode, native.fill_colour
+        red, green, blue, alpha = self._colour_places
+        colour = self._colour
+        order, plain = self._order, self._plain
+        for index in range(count):
+            order += 1
+            if order > _MOST_TEXTS:
+                break
+            thing = get(holder, index)
+            mode = render_mode(thing)
+            if mode == 0:
+                fill_colour(thing, red, green, blue, alpha)
+                if colour[3] == 255 and (colour[0] < _LIGHT or colour[1] < _LIGHT or colour[2] < _LIGHT):
+                    if matrix is None:
+                        plain.append((order, thing))
+                        continue
+                else:
+                    self._suspicious = True
+                self._texts.append(_Text(order, thing, matrix, mode))
+                continue
+            kind = object_type(thing)
+            if kind == raw.FPDF_PAGEOBJ_TEXT:
+                if mode in {raw.FPDF_TEXTRENDERMODE_INVISIBLE, raw.FPDF_TEXTRENDERMODE_CLIP}:
+                    found.unseen.add(thing)
+                else:
+                    self._texts.append(_Text(order, thing, matrix, mode))
+            elif kind == raw.FPDF_PAGEOBJ_PATH:
+                if order <= _MOST_OBJECTS:
+                    self._path(thing, order, matrix)
+            elif kind == raw.FPDF_PAGEOBJ_IMAGE:
+                if order <= _MOST_OBJECTS and (bounds := self._bounds(thing, matrix)) is not None:
+                    self._pictures.append(bounds)
+                    share = (bounds[2] - bounds[0]) * (bounds[3] - bounds[1]) / self._area
+                    found.picture = max(found.picture, share)
+            elif kind == raw.FPDF_PAGEOBJ_FORM and depth < _DEEPEST:
+                self._order = order
+                inner = native.count_inner(thing)
+                self.walk(thing, inner, native.get_inner, self._placed(thing, matrix), depth + 1)
+                order = self._order
+        self._order = order
+
+    def _path(self, thing: int, order: int, matrix: Matrix | None) -> None:
+        bounds = self._bounds(thing, matrix)
+        if bounds is None or native.path_segments(thing) > _MOST_SEGMENTS:
+            return
+        self.found.paths.append(bounds)
+        if bounds[2] - bounds[0] <= 8 or bounds[3] - bounds[1] <= 6:
+            return
+        mode, stroke = ctypes.c_int(), ctypes.c_int()
+        native.path_mode(thing, ctypes.addressof(mode), ctypes.addressof(stroke))
+        if not mode.value or native.object_transparent(thing) or not native.fill_colour(thing, *self._colour_places):
+            return
+        colour = (self._colour[0], self._colour[1], self._colour[2])
+        if self._colour[3] == 255 and max(colour) <= 255:
+            self._fills.append(_Fill(order, bounds, colour))
+            if min(colour) < _LIGHT or self._plain or self._texts:
+                self._suspicious = True
+
+    def _bounds(self, thing: int, matrix: Matrix | None) -> Bounds | None:
+        edges = self._edges
+        if not native.object_bounds(thing, *self._edge_places):
+            return None
+        left, bottom, right, top = edges
+        if matrix is None:
+            return left, bottom, right, top
+        a, b, c, d, e, f = matrix
+        xs = [a * x + c * y + e for x in (left, right) for y in (bottom, top)]
+        ys = [b * x + d * y + f for x in (left, right) for y in (bottom, top)]
+        return min(xs), min(ys), max(xs), max(ys)
+
+    def _placed(self, form: int, outer: Matrix | None) -> Matrix:
+        """The matrix that takes coordinates inside a form to the page's."""
+        place = raw.FS_MATRIX()
+        native.object_matrix(form, ctypes.addressof(place))
+        a, b, c, d, e, f = (place.a, place.b, place.c, place.d, place.e, place.f)
+        if outer is None:
+            return a, b, c, d, e, f
+        g, h, i, j, k, m = outer
+        return a * g + b * i, a * h + b * j, c * g + d * i, c * h + d * j, e * g + f * i + k, e * h + f * j + m
+
+    def judge(self) -> None:
+        """Find the text that has its ground's colour or lies under a box painted later."""
+        if not self._suspicious:
+            return
+        fills = sorted(self._fills, key=lambda fill: fill.order)
+        dark = any(min(fill.colour) < _LIGHT for fill in fills)
+        texts: Iterable[_Text] = self._texts
+        if dark or fills:
+            last = max(fill.order for fill in fills)
+            plain = [_Text(order, thing, None, 0) for order, thing in self._plain if dark or order < last]
+            texts = [*self._texts, *plain]
+        for text in texts:
+            bounds = self._bounds(text.thing, text.matrix)
+            if bounds is None or bounds[0] >= bounds[2] or bounds[1] >= bounds[3]:
+                continue
+            over = any(fill.order > text.order and _covers(fill.bounds, bounds) for fill in fills)
+            if over and not any(_covers(picture, bounds) for picture in self._pictures):
+                self.found.disguised.add(text.thing)
+                continue
+            if text.mode not in {0, 4} or not native.fill_colour(text.thing, *self._colour_places):
+                continue
+            if self._colour[3] == 0:
+                self.found.disguised.add(text.thing)
+                continue
+            if max(self._colour[:3]) > 255:  # painted with a pattern, which has no colour of its own
+                continue
+            if any(_meets(picture, bounds) for picture in self._pictures):
+                continue  # what a picture shows beneath is not known here
+            ground = next((fill.colour for fill in reversed(fills) if fill.order < text.order and
+                           _around(fill.bounds, bounds)), _WHITE)  # fmt: skip
+            if all(abs(one - other) <= _SAME for one, other in zip(self._colour[:3], ground, strict=True)):
+                self.found.disguised.add(text.thing)
+
+
+def _covers(cover: Bounds, bounds: Bounds) -> bool:
+    """Whether nothing of ``bounds`` looks out of ``cover``."""
+    return (
+        cover[0] <= bounds[0] + 1
+        and cover[1] <= bounds[1] + 1
+        and cover[2] >= bounds[2] - 1
+        and cover[3] >= bounds[3] - 1
+    )
+
+
+def _around(ground: Bounds, bounds: Bounds) -> bool:
+    x, y = (bounds[0] + bounds[2]) / 2, (bounds[1] + bounds[3]) / 2
+    return ground[0] <= x <= ground[2] and ground[1] <= y <= ground[3]
+
+
+def _meets(one: Bounds, two: Bounds) -> bool:
+    return one[0] < two[2] and two[0] < one[2] and one[1] < two[3] and two[1] < one[3]
+
+
+def survey(page: Any) -> Survey:
+    """What is drawn on ``page``, a page of pypdfium2 that is open."""
+    holder = native.handle(page)
+    width, height = page.get_size()
+    passed = _Pass(max(1.0, width * height))
+    passed.walk(holder, native.count_objects(holder), native.get_object, None, 0)
+    passed.judge()
+    return passed.found
