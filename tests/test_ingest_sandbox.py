@@ -169,6 +169,8 @@ WHOLE = {"blocks": [], "media_type": "x", "title": None, "pages": None, "warning
             frame({"parsed": {**WHOLE, "blocks": [["paragraph", 7, None, None, [], None, None, []]]}, "resident": 1}),
             RejectReason.CRASHED,
         ),
+        (frame({"progress": {"done": "one", "total": 2}}), RejectReason.CRASHED),
+        (frame({"progress": 7}), RejectReason.CRASHED),
         (frame({"parsed": {**WHOLE, "pages": "many"}, "resident": 1}), RejectReason.CRASHED),
         (frame({"error": {"reason": "invented", "en": "", "fr": ""}, "resident": 1}), RejectReason.CRASHED),
         (b"\x80\x04\x95" + bytes(100), RejectReason.TOO_LONG),
@@ -206,8 +208,67 @@ def test_workers_are_light_and_yielding(tmp_path: Path, sandbox: Sandbox) -> Non
     assert seen.stdout.strip() == "[]"
 
 
+# --- pages that are recognised --------------------------------------------------------------------------
+
+
+def announcing(folder: Path, pages: int, pause: float) -> Path:
+    """A worker that announces pages, each after a pause, and then gives an empty document."""
+    script = folder / "python"
+    script.write_text(
+        f"#!{sys.executable}\nimport json, struct, sys, time\n"
+        "def say(value):\n    body = json.dumps(value).encode()\n"
+        "    sys.stdout.buffer.write(struct.pack('>I', len(body)) + body)\n    sys.stdout.flush()\n"
+        f"sys.stdin.buffer.read(4)\nfor page in range({pages}):\n"
+        f"    say({{'progress': {{'done': page, 'total': {pages}}}}})\n    time.sleep({pause})\n"
+        f"say({{'parsed': json.loads({json.dumps(json.dumps(WHOLE))}), 'resident': 1}})\nsys.stdin.buffer.read()\n",
+        encoding="utf-8",
+    )
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    return script
+
+
+def test_each_announced_page_gives_more_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file outlasts its own limit as long as it goes on announcing pages, and each is passed on."""
+    monkeypatch.setattr(sys, "executable", str(announcing(tmp_path, 8, 0.3)))
+    monkeypatch.setattr("ingest.sandbox._GRACE", 0.5)
+    monkeypatch.setattr("ingest.sandbox._CLOCK", 1)
+    seen: list[tuple[str, int, int]] = []
+    with Sandbox(
+        Limits(seconds=0, ocr_seconds=1), 1, lambda source, *pages: seen.append((source.path.name, *pages))
+    ) as made:
+        assert reasons(list(made.parse([text(tmp_path, "a.txt")]))) == [None]
+    assert seen == [("a.txt", page, 8) for page in range(8)]
+
+
+@pytest.mark.parametrize(("pages", "pause"), [(1, 60), (50_000, 0)])
+def test_announcements_buy_no_more_than_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pages: int, pause: float
+) -> None:
+    """A worker that hangs on a page, or announces more pages than a file may have, is out of time."""
+    monkeypatch.setattr(sys, "executable", str(announcing(tmp_path, pages, pause)))
+    monkeypatch.setattr("ingest.sandbox._GRACE", 0.5)
+    began = time.monotonic()
+    with Sandbox(Limits(seconds=1, ocr_seconds=1, pages=100), workers=1) as made:
+        assert reasons(list(made.parse([text(tmp_path, "a.txt")]))) == [RejectReason.TIMEOUT]
+    assert time.monotonic() - began < 20
+
+
+def test_what_the_listener_raises_is_not_the_files_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of whoever shows the progress rises to the caller, and leaves no worker behind."""
+
+    def broken(source: Source, done: int, total: int) -> None:
+        raise ValueError("a defect elsewhere")
+
+    monkeypatch.setattr(sys, "executable", str(announcing(tmp_path, 3, 0.1)))
+    with Sandbox(Limits(), 1, broken) as made:
+        with pytest.raises(ValueError, match="elsewhere"):
+            list(made.parse([text(tmp_path, "a.txt")]))
+        assert made.pids == []
+
+
 CONFINED = """
-import socket, subprocess, sys
+import os, signal, socket, subprocess, sys
+from ingest import ocr
 from ingest.sandbox import _confine
 from ingest.source import Source
 _confine()
@@ -223,14 +284,20 @@ def write():
     with open(sys.argv[1], "wb") as stream:
         stream.write(b"x")
 print([refused(socket.socket), refused(lambda: socket.getaddrinfo("example.org", 80)),
-       refused(lambda: subprocess.Popen(["true"])), refused(write)])
+       refused(lambda: subprocess.Popen(["true"])), refused(write),
+       refused(lambda: subprocess.Popen([ocr.program() or "none"])),
+       refused(lambda: subprocess.Popen(["none"], executable=ocr.program() or "none", env={"LD_PRELOAD": "x"})),
+       refused(lambda: os.kill(os.getppid(), 0)), refused(lambda: os.system("true"))])
 """
 
 
 def test_workers_are_confined(tmp_path: Path, root: Path) -> None:
-    """A worker can open no connection, ask no name, start no program and write no file."""
+    """A worker can open no connection, ask no name, write no file, and neither start nor end other programs.
+
+    Not even Tesseract with another environment than its own, which could make it load anything.
+    """
     seen = subprocess.run(
         [sys.executable, "-c", CONFINED, str(tmp_path / "out")], check=True, capture_output=True, text=True, cwd=root
     )
-    assert seen.stdout.strip() == "[True, True, True, True]"
+    assert seen.stdout.strip() == str([True] * 8)
     assert socket.gethostname  # the parent keeps what the worker gave up
