@@ -219,7 +219,7 @@ def _translated() -> Iterator[None]:
 
 
 def _entries(file: zipfile.ZipFile) -> tuple[Entry, ...]:
-    infos = [info for info in file.filelist if not info.is_dir()]
+    infos = [info for info in file.filelist if not info.filename.endswith("/")]
     overlapping = _overlapping(file)
     named = [(_name(info), info) for info in infos]
     times = Counter(name for name, _ in named)

@@ -100,6 +100,15 @@ def test_names(tmp_path: Path, name: str, raw: bytes, shown: str, reason: Reject
         assert parse(Source(path, (shown,)), Limits()).blocks
 
 
+def test_a_member_without_a_name_is_refused(tmp_path: Path) -> None:
+    """And the others are read."""
+    data = zipped({"good.md": TEXT, "x": TEXT})
+    at = data.rindex(b"PK\x01\x02")
+    path = tmp_path / "a.zip"
+    path.write_bytes(patched(data, at + 28, b"\0\0\1\0"))  # its name is taken for an extra field
+    assert told(listed(path)) == {"": RejectReason.OUTSIDE, "good.md": None}
+
+
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
     """Nor is any other thing that is no file."""
     path = tmp_path / "a.zip"
@@ -252,8 +261,8 @@ class World:
     def write(self, name: str, members: Mapping[str, str | bytes]) -> None:
         (self.folder / name).write_bytes(zipped(members))
 
-    def sync(self, **options: bool) -> SyncReport:
-        return sync(self.folder, "rh", self.parts, SyncOptions(**options))
+    def sync(self, *, dry_run: bool = False, confirm_removals: bool = False) -> SyncReport:
+        return sync(self.folder, "rh", self.parts, SyncOptions(dry_run=dry_run, confirm_removals=confirm_removals))
 
     def states(self) -> dict[str, DocumentState]:
         rows = self.parts.catalog.documents("rh", self.parts.catalog.published("rh"))
