@@ -6,9 +6,12 @@ import collections
 import datetime as dt
 import gzip
 import json
+import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ingest.outline import is_item, opens_block, outline, recognise
 from ingest.samples.source import parts, sources
@@ -559,3 +562,33 @@ def test_english_acts() -> None:
         ("Schedule 1 — Fees", ()),
     ]
     assert len(sections[2].blocks) == 2
+
+
+LINES = [
+    "Article 1er", "Article 2 — Objet", "Art. 3. – Les agents en mission sont remboursés de leurs frais.", "Titre Ier",
+    "Chapitre II : Contrôles", "Section 1", "Partie réglementaire", "Annexes", "Annexe 1 — Barème", "Préambule",
+    "I. – Contexte", "II. – Suites", "A. Champ", "B. Durée", "1. Objet", "1.1 Portée", "2. Suivi", "1° Régime général",
+    "2° Régime spécial", "a) un ;", "- deux ;", "I : Revenus", "Sont exclus :", "Un texte court.", "Vu le code ;",
+    "Fait à Valmont, le 3 mai 2024.", "Le directeur général,", "Paul Martin", "Texte avec renvoi (1) à la fin.",
+    "Dispositions communes", "§ 4.2 Gifts", "Schedule 1",
+]  # fmt: skip
+KINDS = [BlockKind.PARAGRAPH, BlockKind.PARAGRAPH, BlockKind.ITEM, BlockKind.HEADING, BlockKind.NOTE]
+written = st.builds(Block, st.sampled_from(KINDS), st.sampled_from(LINES), st.none() | st.integers(1, 3))
+
+
+@given(st.lists(written, max_size=25), st.sampled_from(["fr", "en"]))
+@settings(max_examples=300, deadline=None)
+def test_no_word_is_lost(blocks: list[Block], language: str) -> None:
+    """Whatever the headings are taken for, each word of the text is in the outline as often as it was written."""
+
+    def words(texts: list[str]) -> collections.Counter[str]:
+        return collections.Counter(re.findall(r"\w+", " ".join(texts)))
+
+    sections = outline(blocks, language=language)
+    kept = words([text for one in sections for text in (one.heading, *(block.text for block in one.blocks))])
+    original = words([block.text for block in blocks])
+    if len(set(map(str, blocks))) == len(blocks):  # else a table of contents may be left out
+        assert kept == original
+    assert not kept - original
+    headings = {one.heading for one in sections}
+    assert all(set(one.path) <= headings for one in sections)
