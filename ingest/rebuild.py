@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -206,11 +206,7 @@ class _Making:
             undo.callback(target.close)
             filling = Filling(self._catalog, target, self._embedder, self._progress, self._cancelled)
             try:
-                if live is not None:
-                    filled = filling.from_store(live)
-                else:
-                    assert reader is not None
-                    filled = filling.from_files(self._home, reader)
+                filled, reread = self._filled(filling, live, reader)
             except DiskFull:
                 undo.pop_all().close()
                 indexes.drop(root)  # so that whoever publishes next finds room again
@@ -240,11 +236,22 @@ class _Making:
             points=filled.points,
             embedded=filled.embedded,
             seconds=time.perf_counter() - start,
-            reread=live is None,
+            reread=reread,
             changed=filled.changed,
             expired=filled.expired,
             overridden=os.environ.get(variable, self._settings.embedder) != self._settings.embedder,
         )
+
+    def _filled(self, filling: Filling, live: VectorStore | None, reader: Reader | None) -> tuple[Filled, bool]:
+        """What the new index was filled with, and whether the kept files had to be read for that."""
+        if live is not None:
+            try:
+                return filling.from_store(live), False
+            except Incomplete:
+                if reader is None:
+                    raise
+        assert reader is not None
+        return filling.from_files(self._home, reader), True
 
 
 def _write_choice(file: Path, embedder: str) -> None:
@@ -252,6 +259,12 @@ def _write_choice(file: Path, embedder: str) -> None:
     from rag.model_commands import choose
 
     choose(file, "embedder", embedder)
+
+
+class Incomplete(StoreError):
+    """The live index lacks published documents: it can be made again from the kept files only."""
+
+    code = "index_incomplete"
 
 
 # --- filling ---------------------------------------------------------------------------------------------
@@ -311,6 +324,7 @@ class Filling:
         """Everything that ``source`` has and a readable snapshot sees, with the marks and audience it has there.
 
         Raises:
+            Incomplete: published documents are not in it.
             StoreError: the new index is not the same after all.
             Cancelled, DiskFull: what was made until then is kept.
         """
@@ -318,10 +332,17 @@ class Filling:
         for corpus in self._corpora():
             readable = list(self._readable(corpus).values())
             lineages = [frozenset(lineage) for lineage in readable]
+            published = frozenset(self._catalog.published(corpus))
+            missing = {row.document.id for row in self._catalog.documents(corpus, tuple(published)) if row.chunks}
             for round_ in range(ROUNDS + 1):
-                wanted = {
-                    stored.point: _state(stored) for stored, _ in source.points(corpus) if _seen(stored, lineages)
-                }
+                wanted = {}
+                for stored, _ in source.points(corpus):
+                    if _seen(stored, lineages):
+                        wanted[stored.point] = _state(stored)
+                        if _seen(stored, (published,)):
+                            missing.discard(stored.chunk.document)
+                if missing:
+                    raise _incomplete(corpus, missing)
                 held = _Held.of(self._target, corpus)
                 if held.points.keys() - wanted.keys():
                     self._target.sweep(corpus, readable)
@@ -558,6 +579,15 @@ def _unlike(corpus: str) -> StoreError:
         f"le nouvel index de « {corpus} » diffère de celui en service, qui reste ; un autre programme y écrit : "
         "arrêtez-le et relancez",
         code="rebuild_unlike",
+    )
+
+
+def _incomplete(corpus: str, documents: Collection[str]) -> Incomplete:
+    return Incomplete(
+        f"the live index lacks {len(documents)} published documents of `{corpus}`; stop the server and run "
+        "`vauban ingest rebuild`, which then reads the kept files",
+        f"il manque {len(documents)} documents publiés de « {corpus} » à l'index en service ; arrêtez le serveur et "
+        "lancez « vauban ingest rebuild », qui relira les fichiers conservés",
     )
 
 

@@ -316,6 +316,18 @@ def test_a_damaged_index_is_made_again(settings: Settings) -> None:
     assert len(folders(settings)) == 2
 
 
+def test_an_index_that_lost_its_points_is_no_source(settings: Settings) -> None:
+    """A running server says so; without one the kept files are read."""
+    shutil.rmtree(settings.root / "index" / "shard")
+    with open_vauban(settings) as vauban, pytest.raises(StoreError) as raised:
+        rebuild(vauban, "narrow")
+    assert raised.value.code == "index_incomplete"
+    report = rebuild_home(settings, READER)
+    assert (report.reread, report.points) == (True, POINTS)
+    with open_vauban(settings, generate=False) as vauban:
+        assert len(vauban.store.contents("rh", (2, 1))) == len(vauban.store.contents("rh", (1,))) == 12
+
+
 def test_a_cancelled_rebuild_leaves_the_live_index_and_is_resumed(settings: Settings) -> None:
     """What it had embedded is not embedded again; a start in between goes on as before."""
     with pytest.raises(Cancelled):
