@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import PurePosixPath
@@ -22,6 +24,9 @@ from rag.errors import DocumentError, RejectReason
 from rag.types import Chunk, Corpus, Document, PageQuality, Parsed, Validity, Vector
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_DIED: Final = frozenset({RejectReason.CRASHED, RejectReason.MEMORY})
+"""Why a document was not read that may not be its own fault."""
+_Parsed = tuple[Source, Parsed | DocumentError]
 FEW_WORDS: Final = 80
 """Characters below which the words of an article do not tell it from others."""
 
@@ -82,7 +87,10 @@ class Parsing(Protocol):
 
 
 class LocalReader:
-    """The :class:`Reader` of one machine: parsed in its worker processes, split here."""
+    """The :class:`Reader` of one machine: parsed in its worker processes, split here.
+
+    A document whose worker died is read once more, after all others: something else may have killed it.
+    """
 
     stages = False
 
@@ -90,16 +98,32 @@ class LocalReader:
         self._parsing = parsing
 
     def read(self, orders: Iterable[Order]) -> Iterator[tuple[Order, Reading | DocumentError]]:
-        waiting: list[Order] = []
+        again: list[Order] = []
+        for order, result in self._read(orders):
+            if isinstance(result, DocumentError) and result.reason in _DIED:
+                again.append(order)
+            else:
+                yield order, result
+        if again:
+            yield from self._read(again)
+
+    def _read(self, orders: Iterable[Order]) -> Iterator[tuple[Order, Reading | DocumentError]]:
+        waiting: deque[Order] = deque()
 
         def sources() -> Iterator[Source]:
             for order in orders:
                 waiting.append(order)
                 yield order.source
 
-        for _, parsed in self._parsing.parse(sources()):
-            order = waiting.pop(0)
-            yield order, reading(order, parsed)
+        with closing(_closable(self._parsing.parse(sources()))) as parsed:
+            for _, found in parsed:
+                order = waiting.popleft()
+                yield order, reading(order, found)
+
+
+def _closable(results: Iterator[_Parsed]) -> Generator[_Parsed, None, None]:
+    """A generator over ``results``, which may be closed whatever they are: closing it lets the workers go."""
+    yield from results
 
 
 def reading(order: Order, parsed: Parsed | DocumentError) -> Reading | DocumentError:

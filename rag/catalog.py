@@ -21,7 +21,7 @@ import sqlalchemy as sa
 
 from rag.database import Database, Text, batches
 from rag.errors import Conflict, NotFound, StoreBusy
-from rag.types import Corpus, Document, LegalStatus, NormRank, Outcome, Rejected, RunState, RunStatus, Validity
+from rag.types import Corpus, Document, LegalStatus, NormRank, Outcome, Rejected, RunKind, RunState, RunStatus, Validity
 
 MOST_BOUND: Final = 500
 """Values bound to one statement; the databases allow some thousands."""
@@ -126,6 +126,7 @@ _runs = sa.Table(
     sa.Column("error", Text),
     sa.Column("detail", Text, nullable=False),
     sa.Column("owner", Text),
+    sa.Column("kind", Text, nullable=False, server_default="sync"),
     sa.Index("ix_runs_corpus_created", "corpus", "created"),
 )
 _rejections = sa.Table(
@@ -381,8 +382,12 @@ class Catalog:
                 return
             if corpus.published != draft.parent or state != SnapshotState.STAGED:
                 raise published_meanwhile(draft.corpus)
-            before = _visible(connection, draft.corpus, _lineage(connection, draft.corpus, draft.parent))
-            replaced = [{"at": row.row, "now": [*row.removed, draft.number]} for row in before if row.id in gone]
+            lineage = _lineage(connection, draft.corpus, draft.parent)
+            replaced = [
+                {"at": row.row, "now": [*row.removed, draft.number]}
+                for some in batches(gone, MOST_BOUND)
+                for row in _visible(connection, draft.corpus, lineage, some)
+            ]
             if replaced:
                 connection.execute(
                     _documents.update()
@@ -393,7 +398,7 @@ class Catalog:
             if added:
                 connection.execute(_documents.insert(), [_document_values(row, draft.number) for row in added])
                 _write_outlines(connection, draft, added)
-            kept = len(before) - len(replaced)
+            kept = _count(connection, draft.corpus, draft.parent) - len(replaced)
             now = _now().isoformat()
             connection.execute(
                 _this(draft.corpus, draft.number).values(
@@ -605,8 +610,8 @@ class Catalog:
 
     # --- runs
 
-    def add_run(self, corpus: str, state: RunState = RunState.QUEUED) -> str:
-        """Note that an ingestion was asked for; the id of its run."""
+    def add_run(self, corpus: str, state: RunState = RunState.QUEUED, kind: RunKind = RunKind.SYNC) -> str:
+        """Note that an ingestion was asked for; the id of its run. ``corpus`` is empty where it is about all."""
         run = uuid.uuid4().hex
         self._database.hold(_alive(self._name))
         now = _now().isoformat()
@@ -621,15 +626,18 @@ class Catalog:
                     started=now if state is RunState.RUNNING else None,
                     detail="",
                     owner=self._name,
+                    kind=kind,
                 )
             )
         return run
 
-    def start_run(self, run: str) -> None:
+    def start_run(self, run: str, corpus: str | None = None) -> None:
+        """Note that a run has begun, and of which corpus it is where that was not known before."""
+        values: dict[str, object] = {"state": RunState.RUNNING, "started": _now().isoformat()}
+        if corpus is not None:
+            values["corpus"] = corpus
         with self._database.writing() as connection:
-            connection.execute(
-                _runs.update().where(_runs.c.id == run).values(state=RunState.RUNNING, started=_now().isoformat())
-            )
+            connection.execute(_runs.update().where(_runs.c.id == run).values(values))
 
     def end_run(
         self,
@@ -899,10 +907,21 @@ def _visible(
 
 
 def _mark(connection: sa.Connection, corpus: str, lineage: Sequence[int], stale: Collection[str]) -> None:
-    for row in _visible(connection, corpus, lineage):
-        state = DocumentState.STALE if row.id in stale else DocumentState.CURRENT
-        if row.state != state:
-            connection.execute(_documents.update().where(_documents.c.row == row.row).values(state=state))
+    seen = sa.select(_documents.c.id).where(
+        _documents.c.corpus == corpus, _documents.c.added.in_(lineage), _documents.c.state == DocumentState.STALE
+    )
+    doubtful = set(stale) | set(connection.execute(seen).scalars())
+    for some in batches(doubtful, MOST_BOUND):
+        for row in _visible(connection, corpus, lineage, some):
+            state = DocumentState.STALE if row.id in stale else DocumentState.CURRENT
+            if row.state != state:
+                connection.execute(_documents.update().where(_documents.c.row == row.row).values(state=state))
+
+
+def _count(connection: sa.Connection, corpus: str, number: int | None) -> int:
+    """How many documents a snapshot sees."""
+    query = sa.select(_snapshots.c.documents).where(_snapshots.c.corpus == corpus, _snapshots.c.number == number)
+    return connection.execute(query).scalar() or 0
 
 
 def _rejected(connection: sa.Connection, run: str) -> tuple[Rejected, ...]:
@@ -1053,4 +1072,5 @@ def _run(row: sa.Row[Any]) -> RunStatus:
         ended=_moment(row.ended),
         error=row.error,
         detail=row.detail,
+        kind=RunKind(row.kind),
     )
