@@ -443,8 +443,14 @@ def aligned_tables(column: Sequence[Line]) -> list[Line]:
 
     Rows of one cell between rows of several are wrapped words of a cell above or the label of a group.
     """
-    if not any(_level(one, two) for one, two in itertools.pairwise(column)):
-        return list(column)
+    before, tall = -math.inf, 0.0
+    for line in column:
+        middle, size = line.box.y0 + line.box.y1, line.size
+        if abs(middle - before) < 0.9 * max(size, tall):
+            break
+        before, tall = middle, size
+    else:
+        return list(column)  # no two cells stand side by side
     result: list[Line] = []
     run: list[list[Line]] = []
 
