@@ -332,6 +332,7 @@ def saved(folder: Path, name: str, picture: Image.Image, **options: object) -> S
 
 
 @needs_tesseract
+@pytest.mark.slow
 def test_picture_files_are_read_in_a_worker(tmp_path: Path) -> None:
     """Pictures of every kind become blocks with pages and their quality; broken, blank and hostile ones a reason."""
     picture = page()
@@ -370,6 +371,34 @@ def test_picture_files_are_read_in_a_worker(tmp_path: Path) -> None:
         "blank.png": RejectReason.NO_TEXT, "bomb.png": RejectReason.TOO_LARGE, "cut.png": RejectReason.CORRUPT,
     }  # fmt: skip
     assert [entry for entry in seen if entry[0] == "c.tif"] == [("c.tif", 0, 2), ("c.tif", 1, 2)]
+
+
+@needs_tesseract
+@pytest.mark.slow
+def test_a_hung_program_costs_a_page_and_not_the_file(tmp_path: Path) -> None:
+    """A worker ends a Tesseract that stands still, goes on with the next page, and says what was lost."""
+    first, second = page("Une première page entière."), page("Une seconde page entière.")
+    source = saved(tmp_path, "a.tif", first, save_all=True, append_images=[second])
+    stopped: list[int] = []
+
+    def stop(source: Source, done: int, total: int) -> None:
+        if done:
+            return
+        (worker,) = [child for child in psutil.Process().children() if "ingest.sandbox" in " ".join(child.cmdline())]
+        until = time.monotonic() + 10
+        while not (running := [child for child in worker.children() if "tsv" in child.cmdline()]):
+            assert time.monotonic() < until
+        os.kill(running[0].pid, signal.SIGSTOP)
+        stopped.append(running[0].pid)
+
+    with Sandbox(Limits(ocr_seconds=3), 1, stop) as sandbox:
+        ((_, result),) = sandbox.parse([source])
+    assert isinstance(result, Parsed), result
+    assert result.warnings == ("1 pages could not be recognised",)
+    assert [(found.page, found.score > 0.9) for found in result.quality] == [(1, False), (2, True)]
+    assert [block.text for block in result.blocks] == ["Une seconde page entière."]
+    assert stopped
+    assert not psutil.pid_exists(stopped[0])
 
 
 def test_a_picture_without_the_program_says_which_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
