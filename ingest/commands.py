@@ -1,4 +1,4 @@
-"""``vauban ingest``: make a corpus equal to a folder, see how things stand, go back to an earlier snapshot.
+"""``vauban ingest``: take folders in, see how things stand, go back, rebuild, and move corpora between machines.
 
 Exit codes: 0 all was done, 1 nothing was published, 2 the command makes no sense, 3 published with rejections,
 4 another process owns the store.
@@ -7,13 +7,14 @@ Exit codes: 0 all was done, 1 nothing was published, 2 the command makes no sens
 from __future__ import annotations
 
 import json
+import signal
 import sys
+import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Final, Self
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
@@ -22,20 +23,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bars
 from rich.table import Table
 
-from ingest import manifest
-from ingest.jobs import limits_of, workers_of
-from ingest.pipeline import Progress, Stage, SyncReport, plan, sync, unseen
-from ingest.reading import LocalReader
-from ingest.sandbox import Sandbox
-from rag.catalog import Catalog, DocumentRow, DocumentState
-from rag.errors import Conflict, NotFound
-from rag.home import Home
+from ingest import dispatch
+from ingest.pipeline import Progress, Stage, SyncReport, unseen
+from ingest.status import RUNS_SHOWN, Standing, outcome_json, print_run, print_standings, run_json
+from ingest.watch import Watched, watch
+from rag import schemas
+from rag.catalog import Catalog
+from rag.errors import Conflict, NotFound, VaubanError
 from rag.settings import Settings
-from rag.types import Corpus, RunStatus, SyncOptions
+from rag.types import SyncOptions, Workers
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 
-RUNS_SHOWN: Final = 5
 ARTICLES_SHOWN: Final = 20
 """Articles that a dry run lists of each document; ``--json`` lists them all."""
 _STAGES: Final = {
@@ -61,13 +60,16 @@ def sync_command(
     confirm_removals: Annotated[
         bool, typer.Option("--confirm-removals", help="The documents that are missing are meant to go.")
     ] = False,
+    workers: Annotated[
+        Workers, typer.Option("--workers", help="Read in processes of this machine, or by Celery workers on any.")
+    ] = Workers.LOCAL,
     as_json: JsonOption = False,
 ) -> None:
     """Make a corpus equal to a folder, and publish it."""
     settings = Settings.load()
-    options = SyncOptions(dry_run=dry_run, init=init, confirm_removals=confirm_removals)
+    options = SyncOptions(dry_run=dry_run, init=init, confirm_removals=confirm_removals, workers=workers)
     with _nothing_published(settings), _bars() as progress:
-        report = _report(settings, path, corpus, options, progress)
+        report = dispatch.sync(settings, path, corpus, options, progress)
     if as_json:
         _print_json(report.as_json())
     else:
@@ -78,18 +80,23 @@ def sync_command(
 @app.command()
 def status(
     corpus: Annotated[str | None, typer.Option("--corpus", help="This corpus only.")] = None,
+    runs: Annotated[int, typer.Option("--runs", min=0, max=1000, help="How many of the latest runs.")] = RUNS_SHOWN,
+    run: Annotated[str | None, typer.Option("--run", help="This run only, document by document.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show each corpus, its published snapshot and documents, and the latest runs."""
-    with _catalog(Settings.load()) as catalog:
+    """Show each corpus, its published snapshot and documents, and the latest runs; or one run with all it did."""
+    with dispatch.catalog_of(Settings.load()) as catalog:
+        if run is not None:
+            _show_run(catalog, run, as_json=as_json)
+            return
         if corpus is not None and catalog is None:
             raise _unknown(corpus)
         names = [] if catalog is None else [catalog.corpus(corpus).name] if corpus else _names(catalog)
-        found = [] if catalog is None else [_Standing.of(catalog, name) for name in names]
+        found = [] if catalog is None else [Standing.of(catalog, name, runs) for name in names]
     if as_json:
         _print_json([one.as_json() for one in found])
     else:
-        _print_status(found)
+        print_standings(found)
 
 
 @app.command()
@@ -100,7 +107,7 @@ def rollback(
 ) -> None:
     """Publish an earlier snapshot again; automatic syncs wait until the next manual one."""
     settings = Settings.load()
-    with _nothing_published(settings), _catalog(settings) as catalog:
+    with _nothing_published(settings), dispatch.catalog_of(settings) as catalog:
         if catalog is None:
             raise _unknown(corpus)
         snapshot = catalog.rollback(corpus, to)
@@ -110,31 +117,109 @@ def rollback(
         print(f"{corpus} : état {snapshot} publié · snapshot {snapshot} is published")
 
 
+@app.command("watch")
+def watch_command(
+    folders: Annotated[list[Path], typer.Argument(help="Folders with a corpus.toml each.")],
+    poll: Annotated[
+        bool, typer.Option("--poll", help="Look at the files again and again: for network shares.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Keep corpora in step with their folders: when files change, or by the schedule of their corpus.toml."""
+    settings = Settings.load()
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+
+    def take_in(one: Watched) -> None:
+        report = dispatch.sync(settings, one.folder, one.corpus, SyncOptions(automatic=True), unseen)
+        told = {"corpus": one.corpus, **report.as_json()}
+        if as_json:
+            print(json.dumps(told, ensure_ascii=False), flush=True)
+        else:
+            moved = ", ".join(f"{name} {told[name]}" for name in ("snapshot", "added", "changed", "removed"))
+            print(f"{one.corpus}: {moved}, rejected {len(report.rejected)}", flush=True)
+
+    def failed(one: Watched, error: VaubanError) -> None:
+        print(f"vauban: {one.corpus}: {error.said(settings.language)}", file=sys.stderr, flush=True)
+
+    watch([Watched.of(folder) for folder in folders], take_in, failed, stop=stop, poll=poll)
+
+
+@app.command()
+def rebuild(
+    embedder: Annotated[
+        str | None, typer.Option("--embedder", help="Embed with this model from now on; default the one in use.")
+    ] = None,
+    from_files: Annotated[
+        bool, typer.Option("--from-files", help="Read the kept source files again, even where the index is whole.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Embed everything anew beside the live index, and swap when it is whole."""
+    settings = Settings.load()
+    with _nothing_published(settings), _bars() as progress:
+        _say(dispatch.rebuild(settings, embedder, from_files=from_files, progress=progress), as_json=as_json)
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="A folder to make, or an empty one.")],
+    corpus: CorpusOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a corpus as open JSONL with vectors, source files and checksums."""
+    with _bars() as progress:
+        _say(dispatch.export(Settings.load(), corpus, folder, progress), as_json=as_json)
+
+
+@app.command("import")
+def import_command(
+    folder: Annotated[Path, typer.Argument(help="What an export wrote.")],
+    keep_audience: Annotated[
+        bool, typer.Option("--keep-audience", help="A corpus that is new here keeps the audience it had.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Publish a corpus that was exported elsewhere, once every checksum is verified."""
+    settings = Settings.load()
+    with _nothing_published(settings), _bars() as progress:
+        _say(dispatch.load(settings, folder, keep_audience=keep_audience, progress=progress), as_json=as_json)
+
+
+@app.command()
+def report(corpus: CorpusOption, as_json: JsonOption = False) -> None:
+    """Say what is to be looked at: stale, doubled, contradictory in dates, hard to read, too long, never found."""
+    settings = Settings.load()
+    with _bars() as progress:
+        found = schemas.CorpusReport.model_validate(dispatch.report(settings, corpus, progress))
+    if as_json:
+        _print_json(found.model_dump(mode="json"))
+    else:
+        _print_findings(found, settings.language)
+
+
+@app.command()
+def worker() -> None:
+    """Read documents for syncs on other hosts that run with --workers celery, until told to stop."""
+    from ingest.worker import run_worker
+
+    raise typer.Exit(run_worker(Settings.load()))
+
+
 # --- doing ----------------------------------------------------------------------------------------------
 
 
-def _report(settings: Settings, folder: Path, name: str, options: SyncOptions, progress: Progress) -> SyncReport:
-    """Plan with the catalog alone; else work through the server that owns the home, or own it for a moment."""
-    manifest.checked_name(name)
-    if options.dry_run:
-        with _catalog(settings) as catalog, Sandbox(limits_of(settings), workers_of(settings)) as sandbox:
-            reader = LocalReader(sandbox)
-            return plan(
-                folder, name, catalog, init=options.init, progress=progress, members=sandbox.members, reader=reader
-            )
-    server = Home.open(settings.root).server()
-    if server is not None:
-        from ingest.remote import Remote
-
-        with closing(Remote(server, settings.language)) as remote:
-            return remote.sync(folder, name, options, progress)
-    # Imported here: the models' and the store's libraries take seconds.
-    from ingest.jobs import open_parts
-    from rag.wiring import open_vauban
-
-    with open_vauban(settings, generate=False) as vauban, open_parts(vauban) as parts:
-        vauban.catalog.interrupt_runs()
-        return sync(folder, name, parts, options, progress=progress)
+def _show_run(catalog: Catalog | None, run: str, *, as_json: bool) -> None:
+    if catalog is None:
+        raise NotFound(f"there is no run `{run}`", f"il n'y a pas d'exécution « {run} »", code="unknown_run")
+    # A beginning is enough, as the table shows it.
+    found = catalog.run(next((one.id for one in catalog.runs(limit=1000) if one.id.startswith(run)), run))
+    outcomes = catalog.outcomes(found.id)
+    if as_json:
+        _print_json({**run_json(found), "documents": [outcome_json(one) for one in outcomes]})
+    else:
+        print_run(found, outcomes)
 
 
 @contextmanager
@@ -147,79 +232,12 @@ def _nothing_published(settings: Settings) -> Iterator[None]:
         raise typer.Exit(1) from error
 
 
-@contextmanager
-def _catalog(settings: Settings) -> Iterator[Catalog | None]:
-    """The catalog, which needs no lock; ``None`` where nothing was ever taken in."""
-    if not settings.database_url and not Home(settings.root).catalog.exists():
-        yield None
-        return
-    with closing(Catalog.open(settings.database_url or Home.open(settings.root).catalog)) as catalog:
-        yield catalog
-
-
 def _unknown(corpus: str) -> NotFound:
     return NotFound(f"there is no corpus `{corpus}`", f"il n'y a pas de corpus « {corpus} »", code="unknown_corpus")
 
 
 def _names(catalog: Catalog) -> list[str]:
     return [corpus.name for corpus in catalog.corpora()]
-
-
-@dataclass(frozen=True, slots=True)
-class _Standing:
-    """How a corpus stands."""
-
-    corpus: Corpus
-    snapshot: int | None
-    held: bool
-    documents: list[DocumentRow]
-    runs: list[RunStatus]
-
-    @classmethod
-    def of(cls, catalog: Catalog, name: str) -> Self:
-        lineage = catalog.published(name)
-        return cls(
-            catalog.corpus(name),
-            lineage[0] if lineage else None,
-            catalog.held(name),
-            catalog.documents(name, lineage),
-            catalog.runs(name, RUNS_SHOWN),
-        )
-
-    @property
-    def chunks(self) -> int:
-        return sum(row.chunks for row in self.documents)
-
-    @property
-    def stale(self) -> list[str]:
-        return [row.document.source for row in self.documents if row.state is DocumentState.STALE]
-
-    def as_json(self) -> dict[str, object]:
-        return {
-            "corpus": self.corpus.name,
-            "title": self.corpus.title,
-            "groups": sorted(self.corpus.groups),
-            "snapshot": self.snapshot,
-            "held": self.held,
-            "documents": len(self.documents),
-            "chunks": self.chunks,
-            "stale": self.stale,
-            "runs": [_run(run) for run in self.runs],
-        }
-
-
-def _run(run: RunStatus) -> dict[str, object]:
-    return {
-        "id": run.id,
-        "state": run.state.value,
-        "snapshot": run.snapshot,
-        "started": run.started and run.started.isoformat(),
-        "ended": run.ended and run.ended.isoformat(),
-        **run.counts,
-        "rejected": [{"path": row.path, "reason": row.reason, "detail": row.detail} for row in run.rejected],
-        "error": run.error,
-        "detail": run.detail,
-    }
 
 
 # --- showing --------------------------------------------------------------------------------------------
@@ -242,6 +260,28 @@ def _bars() -> Iterator[Progress]:
             bars.update(tasks[stage], completed=done, total=total or None)
 
         yield told
+
+
+def _say(said: Mapping[str, object], *, as_json: bool) -> None:
+    """What was done, as JSON or as a table of two columns."""
+    if as_json:
+        _print_json(said)
+        return
+    table = Table(show_header=False)
+    for name, value in said.items():
+        if not isinstance(value, list | dict) or value:
+            table.add_row(name, escape(str(value)))
+    Console(highlight=False).print(table)
+
+
+def _print_findings(found: schemas.CorpusReport, language: str) -> None:
+    console = Console(highlight=False)
+    console.print(f"{found.corpus}: {found.documents} documents, {found.articles} articles, {found.chunks} passages")
+    table = Table("constat · finding", "documents", "articles", "détail · detail")
+    for one in found.findings:
+        detail = one.detail_fr if language == "fr" else one.detail_en
+        table.add_row(one.kind, escape("\n".join(one.documents)), escape("\n".join(one.references)), escape(detail))
+    console.print(table if found.findings else "rien à signaler · nothing to report")
 
 
 def _print_json(value: object) -> None:
@@ -281,20 +321,3 @@ def _print_report(report: SyncReport, corpus: str) -> None:
         console.print(rows)
         counts = Counter(str(row.reason) for row in report.rejected)
         console.print(", ".join(f"{reason}: {count}" for reason, count in sorted(counts.items())))
-
-
-def _print_status(found: list[_Standing]) -> None:
-    console = Console(highlight=False)
-    if not found:
-        console.print("aucun corpus · no corpus")
-        return
-    table = Table("corpus", "état · snapshot", "documents", "passages · chunks", "périmés · stale", "exécutions · runs")
-    for one in found:
-        snapshot = f"{one.snapshot or '-'}{' (en attente · held)' if one.held else ''}"
-        latest = ", ".join(run.error or run.state.value for run in one.runs)
-        numbers = (snapshot, str(len(one.documents)), str(one.chunks), str(len(one.stale)))
-        table.add_row(one.corpus.name, *numbers, latest)
-    console.print(table)
-    for one in found:
-        for path in one.stale:
-            console.print(escape(f"{one.corpus.name}: {path} — périmé · stale"))

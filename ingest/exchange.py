@@ -98,6 +98,11 @@ class ExportReport:
     bytes: int
     seconds: float
 
+    @property
+    def counts(self) -> dict[str, float]:
+        """The numbers, for the row of its run."""
+        return {name: getattr(self, name) for name in ("documents", "chunks", "bytes", "seconds")}
+
     def as_json(self) -> dict[str, object]:
         """What ``ingest export --json`` prints."""
         return {
@@ -352,7 +357,7 @@ def import_(
         archive = verified(folder, seen)
     catalog, name = places.catalog, archive.manifest.corpus.name
     run = run or catalog.add_run(name)
-    catalog.start_run(run)
+    catalog.start_run(run, name)
     try:
         report = _Import(archive, places, keep_audience, progress, cancelled).run()
     except VaubanError as error:

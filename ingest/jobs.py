@@ -1,11 +1,14 @@
-"""Syncs inside a running service: one at a time, first come first served, each with a status and a way to stop it."""
+"""Ingestion inside a running service: one job at a time, first come first served, each with a status and a way to stop.
+
+A sync, a rebuild, an export and an import are jobs alike: whoever owns the store has one writer.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -13,15 +16,18 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
+from ingest import exchange
 from ingest.manifest import checked_name
-from ingest.pipeline import Parts, Progress, Stage, SyncReport, sync
-from ingest.reading import LocalReader
+from ingest.pipeline import Parts, Progress, Stage, SyncReport, recorded, sync
+from ingest.reading import LocalReader, Reader
+from ingest.rebuild import rebuild
+from ingest.report import report
 from ingest.sandbox import Limits, Sandbox
 from rag.catalog import Catalog
 from rag.errors import BadRequest, Cancelled, OperatorError, VaubanError
 from rag.seams import Inbox
-from rag.settings import Settings
-from rag.types import RunState, RunStatus, SyncOptions
+from rag.settings import SETTINGS_FILE, Settings
+from rag.types import RunKind, RunState, RunStatus, SyncOptions, Workers
 
 if TYPE_CHECKING:
     from rag.wiring import Vauban
@@ -32,10 +38,10 @@ MOST_READERS: Final = 4
 _log = logging.getLogger(__name__)
 
 
-class Work(Protocol):
-    """Does one sync; what it raises is noted in the run already."""
+class Works(Protocol):
+    """Does each kind of job. Of a sync and an import the run is noted already, also what they raise."""
 
-    def __call__(
+    def sync(
         self,
         folder: Path,
         name: str,
@@ -45,6 +51,20 @@ class Work(Protocol):
         cancelled: Callable[[], bool],
         run: str,
     ) -> SyncReport: ...
+
+    def rebuild(
+        self, embedder: str | None, *, progress: Progress, cancelled: Callable[[], bool]
+    ) -> Mapping[str, float]: ...
+
+    def export(
+        self, corpus: str, folder: Path, *, progress: Progress, cancelled: Callable[[], bool]
+    ) -> tuple[int, Mapping[str, float]]: ...
+
+    def load(
+        self, folder: Path, *, keep_audience: bool, progress: Progress, cancelled: Callable[[], bool], run: str
+    ) -> None: ...
+
+    def report(self, corpus: str) -> Mapping[str, object]: ...
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -67,30 +87,80 @@ def workers_of(settings: Settings) -> int:
 
 
 @contextmanager
-def open_parts(vauban: Vauban) -> Iterator[Parts]:
-    """What a sync works with, its worker processes included; these end with the block."""
+def open_parts(vauban: Vauban, workers: Workers = Workers.LOCAL) -> Iterator[Parts]:
+    """What a sync works with, its worker processes included; these end with the block.
+
+    Raises:
+        SettingsError: Celery workers are wanted and no broker is set.
+        OperatorError: the broker does not answer.
+    """
     settings = vauban.settings
-    with Sandbox(limits_of(settings), workers_of(settings)) as reader:
-        yield Parts(vauban.home, vauban.catalog, vauban.store, vauban.embedder, LocalReader(reader), reader.members)
+    with ExitStack() as undo:
+        # Archives are listed on this machine in any case.
+        sandbox = undo.enter_context(Sandbox(limits_of(settings), workers_of(settings)))
+        reader: Reader = LocalReader(sandbox)
+        if workers is Workers.CELERY:
+            from ingest.celery_reader import open_celery_reader
+
+            reader = undo.enter_context(open_celery_reader(settings, vauban))
+        yield Parts(vauban.home, vauban.catalog, vauban.store, vauban.embedder, reader, sandbox.members)
 
 
 def open_inbox(vauban: Vauban, undo: ExitStack) -> Inbox:
     """The inbox of a running service; it stops when ``undo`` is closed."""
-
-    def work(
-        folder: Path, name: str, options: SyncOptions, *, progress: Progress, cancelled: Callable[[], bool], run: str
-    ) -> SyncReport:
-        with open_parts(vauban) as parts:
-            return sync(folder, name, parts, options, progress=progress, cancelled=cancelled, run=run)
-
-    jobs = Jobs(vauban.catalog, work, vauban.settings.sources)
+    jobs = Jobs(vauban.catalog, Service(vauban), vauban.settings.sources)
     undo.callback(jobs.close)
     return jobs
 
 
+class Service:
+    """The :class:`Works` of a running Vauban."""
+
+    def __init__(self, vauban: Vauban, settings_file: Path = SETTINGS_FILE) -> None:
+        self._vauban = vauban
+        self._settings_file = settings_file
+
+    def sync(
+        self,
+        folder: Path,
+        name: str,
+        options: SyncOptions,
+        *,
+        progress: Progress,
+        cancelled: Callable[[], bool],
+        run: str,
+    ) -> SyncReport:
+        with open_parts(self._vauban, options.workers) as parts:
+            return sync(folder, name, parts, options, progress=progress, cancelled=cancelled, run=run)
+
+    def rebuild(
+        self, embedder: str | None, *, progress: Progress, cancelled: Callable[[], bool]
+    ) -> Mapping[str, float]:
+        report = rebuild(
+            self._vauban, embedder, settings_file=self._settings_file, progress=progress, cancelled=cancelled
+        )
+        return report.counts
+
+    def export(
+        self, corpus: str, folder: Path, *, progress: Progress, cancelled: Callable[[], bool]
+    ) -> tuple[int, Mapping[str, float]]:
+        report = exchange.export(corpus, folder, self._vauban, progress=progress, cancelled=cancelled)
+        return report.snapshot, report.counts
+
+    def load(
+        self, folder: Path, *, keep_audience: bool, progress: Progress, cancelled: Callable[[], bool], run: str
+    ) -> None:
+        exchange.import_(
+            folder, self._vauban, keep_audience=keep_audience, progress=progress, cancelled=cancelled, run=run
+        )
+
+    def report(self, corpus: str) -> Mapping[str, object]:
+        return report(corpus, self._vauban.catalog, self._vauban.store).as_json()
+
+
 @dataclass(slots=True)
 class _Job:
-    """A sync that was asked for and has not ended."""
+    """What was asked for and has not ended."""
 
     stop: threading.Event = field(default_factory=threading.Event)
     stage: str = ""
@@ -107,9 +177,9 @@ class Jobs:
     ``sources`` are the folders below which folders to take in must stand.
     """
 
-    def __init__(self, catalog: Catalog, work: Work, sources: Sequence[Path]) -> None:
+    def __init__(self, catalog: Catalog, works: Works, sources: Sequence[Path]) -> None:
         self._catalog = catalog
-        self._work = work
+        self._works = works
         self._sources = [source.expanduser().resolve() for source in sources]
         self._jobs: dict[str, _Job] = {}
         self._changing = threading.Lock()
@@ -119,6 +189,54 @@ class Jobs:
 
     def submit(self, corpus: str, folder: Path, options: SyncOptions) -> str:
         checked_name(corpus)
+        target = self._allowed(folder)
+
+        def work(job: _Job, run: str) -> None:
+            self._works.sync(target, corpus, options, progress=job.told, cancelled=job.stop.is_set, run=run)
+
+        return self._queued(RunKind.SYNC, corpus, work)
+
+    def rebuild(self, embedder: str | None) -> str:
+        def work(job: _Job, run: str) -> None:
+            self._catalog.start_run(run)
+            with recorded(self._catalog, run):
+                counts = self._works.rebuild(embedder, progress=job.told, cancelled=job.stop.is_set)
+                self._catalog.end_run(run, RunState.DONE, counts=counts)
+
+        return self._queued(RunKind.REBUILD, "", work)
+
+    def export(self, corpus: str, folder: Path) -> str:
+        target = self._allowed(folder)
+        self._catalog.corpus(corpus)
+
+        def work(job: _Job, run: str) -> None:
+            self._catalog.start_run(run)
+            with recorded(self._catalog, run):
+                snapshot, counts = self._works.export(corpus, target, progress=job.told, cancelled=job.stop.is_set)
+                self._catalog.end_run(run, RunState.DONE, snapshot=snapshot, counts=counts)
+
+        return self._queued(RunKind.EXPORT, corpus, work)
+
+    def load(self, folder: Path, *, keep_audience: bool) -> str:
+        target = self._allowed(folder)
+
+        def work(job: _Job, run: str) -> None:
+            with recorded(self._catalog, run):  # also what is wrong before the import notes its own end
+                self._works.load(
+                    target, keep_audience=keep_audience, progress=job.told, cancelled=job.stop.is_set, run=run
+                )
+
+        return self._queued(RunKind.IMPORT, "", work)
+
+    def report(self, corpus: str) -> Mapping[str, object]:
+        return self._works.report(corpus)
+
+    def _allowed(self, folder: Path) -> Path:
+        """The folder, where it may lie.
+
+        Raises:
+            BadRequest: it stands below no source.
+        """
         target = folder.resolve()
         if not any(target.is_relative_to(source) for source in self._sources):
             raise BadRequest(
@@ -127,11 +245,14 @@ class Jobs:
                 f"pas {folder}",
                 code="outside_sources",
             )
-        run = self._catalog.add_run(corpus)
+        return target
+
+    def _queued(self, kind: RunKind, corpus: str, work: Callable[[_Job, str], None]) -> str:
+        run = self._catalog.add_run(corpus, kind=kind)
         job = _Job()
         with self._changing:
             self._jobs[run] = job
-            future = self._thread.submit(self._take, run, job, target, corpus, options)
+            future = self._thread.submit(self._take, run, job, kind, work)
         future.add_done_callback(partial(self._over, run))
         return run
 
@@ -155,13 +276,13 @@ class Jobs:
                 job.stop.set()
         self._thread.shutdown(wait=True)
 
-    def _take(self, run: str, job: _Job, folder: Path, corpus: str, options: SyncOptions) -> None:
+    def _take(self, run: str, job: _Job, kind: RunKind, work: Callable[[_Job, str], None]) -> None:
         if job.stop.is_set():
             self._catalog.end_run(run, RunState.CANCELLED, error=Cancelled.code)
             return
-        _log.info("sync begun", extra={"run": run, "corpus": corpus})
-        report = self._work(folder, corpus, options, progress=job.told, cancelled=job.stop.is_set, run=run)
-        _log.info("sync done", extra={"run": run, "corpus": corpus, **report.counts})
+        _log.info("run begun", extra={"run": run, "kind": kind.value})
+        work(job, run)
+        _log.info("run done", extra={"run": run, "kind": kind.value})
 
     def _over(self, run: str, future: Future[None]) -> None:
         """Forget a job that has ended; a defect of ours ends its run too, and not the service."""
@@ -170,7 +291,7 @@ class Jobs:
         error = future.exception()
         if error is None:
             return
-        _log.warning("sync failed", extra={"run": run, "error": getattr(error, "code", type(error).__name__)})
+        _log.warning("run failed", extra={"run": run, "error": getattr(error, "code", type(error).__name__)})
         if not isinstance(error, VaubanError):
             with suppress(OperatorError):
                 self._catalog.end_run(run, RunState.FAILED, error=type(error).__name__, detail="a defect of Vauban")

@@ -314,7 +314,7 @@ def sync(
         return _planned(folder, parts, name, options, progress, cancelled)
     run = run or catalog.add_run(manifest.checked_name(name))
     catalog.start_run(run)
-    with _recorded(catalog, run):
+    with recorded(catalog, run):
         if options.dry_run:
             report = _planned(folder, parts, name, options, progress, cancelled)
             _end(catalog, run, report, [_outcome(change) for change in report.plan])
@@ -372,7 +372,7 @@ def _patiently(tell: Callable[[], _Answer]) -> _Answer:
 
 
 @contextmanager
-def _recorded(catalog: Catalog, run: str) -> Iterator[None]:
+def recorded(catalog: Catalog, run: str) -> Iterator[None]:
     """Note how a run ended that did not end well."""
     try:
         yield

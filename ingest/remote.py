@@ -33,6 +33,7 @@ class _Run(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     id: str
+    corpus: str = ""
     state: RunState
     snapshot: int | None = None
     counts: dict[str, float] = {}
@@ -62,8 +63,38 @@ class Remote:
             "init": options.init,
             "confirm_removals": options.confirm_removals,
             "automatic": options.automatic,
+            "workers": options.workers.value,
         }
-        run = self._run("POST", f"/v1/corpora/{name}/sync", body)
+        return _report(self._followed(f"/v1/corpora/{name}/sync", body, progress))
+
+    def rebuild(self, embedder: str | None, progress: Progress = unseen) -> dict[str, object]:
+        """Have everything embedded anew; the numbers of the run. Raises what :meth:`sync` raises, as the others do."""
+        run = self._followed("/v1/rebuild", {"embedder": embedder}, progress)
+        return {"embedder": embedder, **run.counts}
+
+    def export(self, corpus: str, folder: Path, progress: Progress = unseen) -> dict[str, object]:
+        """Have a corpus written into a folder on the server's side; the numbers of the run."""
+        run = self._followed(f"/v1/corpora/{corpus}/export", {"path": str(folder.absolute())}, progress)
+        return {"corpus": corpus, "snapshot": run.snapshot, "folder": str(folder.absolute()), **run.counts}
+
+    def load(self, folder: Path, *, keep_audience: bool, progress: Progress = unseen) -> dict[str, object]:
+        """Have taken in what an export wrote; the numbers of the run."""
+        body: dict[str, object] = {"path": str(folder.absolute()), "keep_audience": keep_audience}
+        run = self._followed("/v1/import", body, progress)
+        return {"corpus": run.corpus, "snapshot": run.snapshot, **run.counts}
+
+    def report(self, corpus: str) -> dict[str, object]:
+        """What is to be looked at in a corpus."""
+        sent = self._connection.send("GET", f"/v1/corpora/{corpus}/report")
+        return schemas.CorpusReport.model_validate_json(sent).model_dump(mode="json")
+
+    def _followed(self, path: str, body: dict[str, object], progress: Progress) -> _Run:
+        """Begin a run and wait for its end; leaving early cancels it.
+
+        Raises:
+            VaubanError: what the server refused, or why the run failed.
+        """
+        run = self._run("POST", path, body)
         try:
             while run.state in {RunState.QUEUED, RunState.RUNNING}:
                 if run.stage in set(Stage):
@@ -76,7 +107,7 @@ class Remote:
             raise
         if run.state is not RunState.DONE:
             raise _failed(run)
-        return _report(run)
+        return run
 
     def close(self) -> None:
         self._connection.close()

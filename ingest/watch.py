@@ -7,7 +7,6 @@ would lose many documents at once.
 from __future__ import annotations
 
 import datetime as dt
-import logging
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -30,8 +29,6 @@ AGAIN: Final = dt.timedelta(minutes=1)
 TICK: Final = 1_000
 """Milliseconds between two looks at the clock."""
 PARIS: Final = ZoneInfo("Europe/Paris")
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +83,7 @@ class Timetable:
 def watch(
     watched: Sequence[Watched],
     take_in: Callable[[Watched], None],
+    failed: Callable[[Watched, VaubanError], None],
     *,
     stop: threading.Event,
     poll: bool = False,
@@ -93,8 +91,8 @@ def watch(
 ) -> None:
     """Call ``take_in`` for each folder that is due, one after the other, until ``stop`` is set.
 
-    ``poll`` looks at the files again and again where the system tells of no changes, as on network shares. What
-    ``take_in`` raises is logged and ends nothing; a busy store is tried again.
+    ``poll`` looks at the files again and again where the system tells of no changes, as on network shares. ``failed``
+    is told what ``take_in`` raises, which ends nothing; a busy store is tried again.
     """
     timetable = Timetable(watched, clock())
     for paths in _changes([one.folder for one in watched], stop, poll=poll):
@@ -104,11 +102,10 @@ def watch(
                 return
             try:
                 take_in(one)
-            except StoreBusy:
-                _log.warning("corpus waits: the store is busy", extra={"corpus": one.corpus})
-                timetable.again(one, clock())
             except VaubanError as error:
-                _log.warning("corpus not taken in", extra={"corpus": one.corpus, "error": error.code})
+                failed(one, error)
+                if isinstance(error, StoreBusy):
+                    timetable.again(one, clock())
 
 
 def _changes(folders: Sequence[Path], stop: threading.Event, *, poll: bool) -> Iterator[list[Path]]:

@@ -34,19 +34,55 @@ router = APIRouter(tags=["ingestion"], dependencies=[Depends(owner)])
 def sync(corpus: str, body: schemas.SyncRequest, service: Served, response: Response) -> schemas.Run:
     """Only with the token of `server.json`. The run goes on after the response; `Location` is where to follow it."""
     inbox = _inbox(service)
-    folder = Path(body.path)
-    if not folder.is_absolute() or "\0" in body.path:
-        raise BadRequest(
-            "the folder must be an absolute path on the server's side",
-            "le dossier doit être un chemin absolu, du côté du serveur",
-            code="relative_path",
-        )
+    folder = _absolute(body.path)
     options = SyncOptions(
-        dry_run=body.dry_run, init=body.init, confirm_removals=body.confirm_removals, automatic=body.automatic
+        dry_run=body.dry_run,
+        init=body.init,
+        confirm_removals=body.confirm_removals,
+        automatic=body.automatic,
+        workers=body.workers,
     )
-    run = inbox.submit(corpus, folder, options)
-    response.headers["Location"] = f"/v1/runs/{run}"
-    return schemas.run(inbox.status(run))
+    return _begun(inbox, inbox.submit(corpus, folder, options), response)
+
+
+@router.post(
+    "/v1/corpora/{corpus}/export",
+    status_code=202,
+    response_model=schemas.Run,
+    summary="Write a corpus into a folder on the server's side",
+)
+def export(corpus: str, body: schemas.ExportRequest, service: Served, response: Response) -> schemas.Run:
+    """Open JSONL, vectors, source files and checksums: what another machine imports."""
+    inbox = _inbox(service)
+    return _begun(inbox, inbox.export(corpus, _absolute(body.path)), response)
+
+
+@router.post("/v1/import", status_code=202, response_model=schemas.Run, summary="Take in what an export wrote")
+def load(body: schemas.ImportRequest, service: Served, response: Response) -> schemas.Run:
+    """The archive names its corpus, which is published at one instant, after every checksum was verified."""
+    inbox = _inbox(service)
+    return _begun(inbox, inbox.load(_absolute(body.path), keep_audience=body.keep_audience), response)
+
+
+@router.post(
+    "/v1/rebuild", status_code=202, response_model=schemas.Run, summary="Embed everything anew, and swap the index"
+)
+def rebuild(
+    service: Served, response: Response, body: Annotated[schemas.RebuildRequest | None, Body()] = None
+) -> schemas.Run:
+    """Of all corpora, since they share one index; readers go on with the old one until the new one is whole."""
+    inbox = _inbox(service)
+    return _begun(inbox, inbox.rebuild(body.embedder if body else None), response)
+
+
+@router.get(
+    "/v1/corpora/{corpus}/report",
+    response_model=schemas.CorpusReport,
+    summary="What is to be looked at in a corpus",
+)
+def report(corpus: str, service: Served) -> schemas.CorpusReport:
+    """Stale, doubled, contradictory in dates, hard to read, too long, never found."""
+    return schemas.CorpusReport.model_validate(_inbox(service).report(corpus))
 
 
 @router.get("/v1/runs", response_model=schemas.Runs, summary="The latest ingestions")
@@ -90,6 +126,27 @@ def rollback(
     """At once, and nothing is rewritten. Automatic syncs of the corpus are on hold until the next manual one."""
     to = body.to if body else None
     return schemas.RollbackResponse(corpus=corpus, snapshot=service.vauban.catalog.rollback(corpus, to))
+
+
+def _absolute(path: str) -> Path:
+    """A folder on the server's side.
+
+    Raises:
+        BadRequest: what it is relative to would depend on how the server was started.
+    """
+    folder = Path(path)
+    if not folder.is_absolute() or "\0" in path:
+        raise BadRequest(
+            "the folder must be an absolute path on the server's side",
+            "le dossier doit être un chemin absolu, du côté du serveur",
+            code="relative_path",
+        )
+    return folder
+
+
+def _begun(inbox: Inbox, run: str, response: Response) -> schemas.Run:
+    response.headers["Location"] = f"/v1/runs/{run}"
+    return schemas.run(inbox.status(run))
 
 
 async def _followed(inbox: Inbox, run: str) -> AsyncGenerator[bytes, None]:

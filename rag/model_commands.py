@@ -73,7 +73,7 @@ def verify_command(
 @app.command("use")
 def use_command(
     name: Annotated[str, typer.Argument(help="A model of the manifest, installed here.")],
-    file: Annotated[Path, typer.Option("--file", help="The settings file to write.")] = Path("vauban.toml"),
+    file: Annotated[Path, typer.Option("--file", help="The settings file to write.")] = SETTINGS_FILE,
 ) -> None:
     """Check a model and choose it in the settings file, keeping everything else in it."""
     settings = Settings.load()

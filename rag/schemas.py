@@ -647,6 +647,58 @@ class SyncRequest(Received):
     confirm_removals: bool = False
     init: bool = False
     automatic: bool = Field(False, description="Nobody asked for it: it waits where a corpus was rolled back.")
+    workers: types.Workers = Field(types.Workers.LOCAL, description="Where the documents are read.")
+
+
+class RebuildRequest(Received):
+    """``embedder`` is a name of the manifest of models; null embeds anew with the one in use."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"embedder": "minilm"}]})
+
+    embedder: Text | None = Field(None, min_length=1, max_length=200)
+
+
+class ExportRequest(Received):
+    """Write a corpus into a folder on the server's side, new or empty."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"path": "/srv/echanges/rh"}]})
+
+    path: Text = Field(min_length=1, max_length=4_096)
+
+
+class ImportRequest(Received):
+    """Take in what an export wrote, from a folder on the server's side."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"path": "/srv/echanges/rh"}]})
+
+    path: Text = Field(min_length=1, max_length=4_096)
+    keep_audience: bool = Field(
+        False, description="A corpus that is new here keeps the audience it had; else nobody may see it yet."
+    )
+
+
+class Finding(Sent):
+    """One thing to look at: the documents, the articles where it is about some, and what it is."""
+
+    kind: str
+    documents: list[str]
+    references: list[str]
+    detail_fr: str
+    detail_en: str
+
+
+class CorpusReport(Sent):
+    """What is to be looked at in a corpus; ``counts`` has the number of findings of each kind."""
+
+    corpus: str
+    snapshot: int | None
+    documents: int
+    articles: int
+    chunks: int
+    searches: int
+    counts: dict[str, int]
+    findings: list[Finding]
+    seconds: float
 
 
 class RollbackRequest(Received):
@@ -669,6 +721,8 @@ class Rejected(Sent):
 class Run(Sent):
     """One ingestion. ``counts`` has the keys of ``ingest sync --json`` that are numbers, as far as it has come.
 
+    ``kind`` says what it does; a run of all corpora has an empty ``corpus``.
+
     ``stage``, ``done`` and ``total`` tell the progress of a running one, ``error`` (a code) and ``detail`` why one
     failed.
     """
@@ -686,6 +740,7 @@ class Run(Sent):
     total: int
     error: str | None
     detail: str
+    kind: types.RunKind
 
 
 class Runs(Sent):
@@ -963,6 +1018,7 @@ def run(status: types.RunStatus) -> Run:
         total=status.total,
         error=status.error,
         detail=status.detail,
+        kind=status.kind,
     )
 
 

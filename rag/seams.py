@@ -7,7 +7,7 @@ imported in one adapter each and nowhere else; their objects never cross these l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -195,13 +195,45 @@ class Generator(Protocol):
 
 
 class Inbox(Protocol):
-    """Takes in folders while the service runs, one at a time, first come first served; safe from many threads."""
+    """Takes in folders while the service runs, one at a time, first come first served; safe from many threads.
+
+    Everything else that writes to the store waits in the same queue: whoever owns the store has one writer.
+    """
 
     def submit(self, corpus: str, folder: Path, options: SyncOptions) -> str:
         """Queue a sync of ``folder``; the id of its run.
 
         Raises:
             BadRequest: the folder does not stand below one of the sources that the server accepts.
+        """
+        ...
+
+    def rebuild(self, embedder: str | None) -> str:
+        """Queue embedding everything anew, with another model when one is named; the id of its run."""
+        ...
+
+    def export(self, corpus: str, folder: Path) -> str:
+        """Queue writing a corpus into ``folder``; the id of its run.
+
+        Raises:
+            BadRequest: see :meth:`submit`.
+            NotFound: there is no such corpus.
+        """
+        ...
+
+    def load(self, folder: Path, *, keep_audience: bool) -> str:
+        """Queue taking in what :meth:`export` wrote; the id of its run.
+
+        Raises:
+            BadRequest: see :meth:`submit`.
+        """
+        ...
+
+    def report(self, corpus: str) -> Mapping[str, object]:
+        """What is to be looked at in a corpus, as JSON values; made while the caller waits.
+
+        Raises:
+            NotFound: there is no such corpus.
         """
         ...
 

@@ -18,6 +18,8 @@ from rag.errors import SettingsError
 from rag.types import Policy
 
 PREFIX = "VAUBAN_"
+SETTINGS_FILE = Path("vauban.toml")
+"""Where the settings are read from, and where `models use` and `ingest rebuild` write: the working folder's."""
 
 
 def _listed(value: object) -> object:
@@ -125,7 +127,7 @@ class Settings(BaseModel):
 
 
 def _from_file(file: Path | None) -> dict[str, Any]:
-    path = file or Path("vauban.toml")
+    path = file or SETTINGS_FILE
     if file is None and not path.is_file():
         return {}
     try:

@@ -611,6 +611,13 @@ class Outcome:
     warnings: tuple[str, ...] = ()
 
 
+class Workers(StrEnum):
+    """Where the documents of a sync are read: in processes of this machine, or by Celery workers on any."""
+
+    LOCAL = "local"
+    CELERY = "celery"
+
+
 @dataclass(frozen=True, slots=True)
 class SyncOptions:
     """How a folder is taken in. ``automatic`` is a sync that no person asked for: a rollback puts these on hold."""
@@ -619,6 +626,16 @@ class SyncOptions:
     init: bool = False
     confirm_removals: bool = False
     automatic: bool = False
+    workers: Workers = Workers.LOCAL
+
+
+class RunKind(StrEnum):
+    """What a run does."""
+
+    SYNC = "sync"
+    REBUILD = "rebuild"
+    IMPORT = "import"
+    EXPORT = "export"
 
 
 class RunState(StrEnum):
@@ -652,6 +669,7 @@ class RunStatus:
     total: int = 0
     error: str | None = None
     detail: str = ""
+    kind: RunKind = RunKind.SYNC
 
     @property
     def final(self) -> bool:

@@ -154,12 +154,39 @@ class ListInbox:
 
     runs: dict[str, tuple[str, Path, SyncOptions]] = field(default_factory=dict)
     cancelled: list[str] = field(default_factory=list)
+    others: dict[str, tuple[object, ...]] = field(default_factory=dict)
     stages: list[tuple[str, int]] | None = None
     """What the next looks at a run find; once all are told, it is done."""
 
     def submit(self, corpus: str, folder: Path, options: SyncOptions) -> str:
         run = uuid.uuid4().hex
         self.runs[run] = (corpus, folder, options)
+        return run
+
+    def rebuild(self, embedder: str | None) -> str:
+        return self._noted(("rebuild", embedder))
+
+    def export(self, corpus: str, folder: Path) -> str:
+        return self._noted(("export", corpus, folder))
+
+    def load(self, folder: Path, *, keep_audience: bool) -> str:
+        return self._noted(("load", folder, keep_audience))
+
+    def report(self, corpus: str) -> dict[str, object]:
+        finding = {"kind": "stale", "documents": ["conges"], "references": [], "detail_fr": "f", "detail_en": "e"}
+        counts = dict.fromkeys(("documents", "articles", "chunks", "searches"), 1)
+        return {
+            "corpus": corpus,
+            "snapshot": 1,
+            **counts,
+            "counts": {"stale": 1},
+            "findings": [finding],
+            "seconds": 0.1,
+        }
+
+    def _noted(self, asked: tuple[object, ...]) -> str:
+        run = self.submit("", Path(), SyncOptions())
+        self.others[run] = asked
         return run
 
     def status(self, run: str) -> RunStatus:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -27,7 +28,7 @@ from rag.catalog import Catalog
 from rag.errors import BadRequest, Cancelled, Conflict, NotFound, StoreBusy, StoreError, VaubanError
 from rag.home import Home, Server
 from rag.settings import Settings
-from rag.types import Corpus, Rejected, RunState, RunStatus, SyncOptions
+from rag.types import Corpus, Rejected, RunKind, RunState, RunStatus, SyncOptions
 from rag.wiring import open_vauban
 
 TOKEN = "a token of this test"
@@ -102,7 +103,7 @@ def test_the_words_for_people_name_each_file_that_failed(vauban: Callable[..., R
     assert done.exit_code == 3
     assert "ajoutés · added" in done.stdout
     assert "photo.jpg" in done.stdout
-    assert "unsupported" in done.stdout
+    assert "corrupt" in done.stdout
     assert done.stderr == ""
 
 
@@ -214,6 +215,95 @@ def test_a_server_that_is_gone_is_said_so(folder: Path) -> None:
     gone.close()
 
 
+# --- the life of a corpus, alone and beside a server
+
+
+@pytest.fixture(params=["alone", "beside a server"])
+def either(request: pytest.FixtureRequest, vauban: Callable[..., Result]) -> Callable[..., Result]:
+    """``vauban ingest``, once with and once without a server that owns the home."""
+    if request.param == "beside a server":
+        request.getfixturevalue("server")
+    return vauban
+
+
+def test_a_corpus_is_moved_through_a_folder(either: Callable[..., Result], folder: Path) -> None:
+    """Exported, changed here, and taken back as it was: one more snapshot."""
+    archive = folder.parent / "archive"
+    assert either("sync", folder, "--corpus", "rh").exit_code == 0
+    wrote = either("export", archive, "--corpus", "rh", "--json")
+    assert wrote.exit_code == 0, wrote.output
+    assert json.loads(wrote.stdout)["chunks"] == 3
+    (folder / "texte-0.md").write_text("# Texte 0\n\n## Article 1\n\nAutre chose.\n")
+    assert either("sync", folder, "--corpus", "rh").exit_code == 0
+    took = either("import", archive, "--json")
+    assert took.exit_code == 0, took.output
+    said = json.loads(took.stdout)
+    assert (said["corpus"], said["snapshot"], said["changed"], said["embedded"]) == ("rh", 3, 1, 0)
+    (archive / "chunks.jsonl").write_bytes((archive / "chunks.jsonl").read_bytes().replace(b"Le cong", b"Le COng"))
+    damaged = either("import", archive)
+    assert damaged.exit_code != 0
+    assert json.loads(either("status", "--json").stdout)[0]["snapshot"] == 3
+
+
+def test_everything_can_be_embedded_anew(either: Callable[..., Result], folder: Path) -> None:
+    """With the same model too; what is published stays."""
+    assert either("sync", folder, "--corpus", "rh").exit_code == 0
+    done = either("rebuild", "--json")
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout)
+    assert (said["points"], said["embedded"]) == (3, 3)
+    again = either("sync", folder, "--corpus", "rh", "--json")
+    assert (json.loads(again.stdout)["unchanged"], json.loads(again.stdout)["embedded"]) == (3, 0)
+
+
+def test_the_report_names_what_needs_a_look(either: Callable[..., Result], folder: Path) -> None:
+    """As JSON with a closed list of kinds, and in the words of the caller."""
+    (folder / "copie.md").write_text((folder / "texte-1.md").read_text())
+    assert either("sync", folder, "--corpus", "rh").exit_code == 0
+    found = json.loads(either("report", "--corpus", "rh", "--json").stdout)
+    doubled = [one for one in found["findings"] if one["kind"] == "duplicate"]
+    assert [set(one["documents"]) for one in doubled] == [{"copie.md", "texte-1.md"}]
+    assert doubled[0]["detail_fr"] in " ".join(either("report", "--corpus", "rh").stdout.replace("│", " ").split())
+    assert isinstance(either("report", "--corpus", "none").exception, NotFound)
+
+
+def test_a_run_can_be_looked_at_document_by_document(vauban: Callable[..., Result], folder: Path) -> None:
+    """By the beginning of its id, as the table shows it."""
+    assert vauban("sync", folder, "--corpus", "rh").exit_code == 0
+    (folder / "texte-0.md").write_text("# Texte 0\n\n## Article 1\n\nAutre chose.\n")
+    (folder / "vide.md").write_bytes(b"")
+    assert vauban("sync", folder, "--corpus", "rh").exit_code == 3
+    latest = json.loads(vauban("status", "--json").stdout)[0]["runs"][0]
+    said = json.loads(vauban("status", "--run", latest["id"][:8], "--json").stdout)
+    assert [(one["path"], one["action"], one["articles"]["changed"]) for one in said["documents"]] == [
+        ("texte-0.md", "changed", 1)
+    ]
+    assert [row["reason"] for row in said["rejected"]] == ["empty"]
+    shown = vauban("status", "--run", latest["id"]).stdout
+    assert "texte-0.md" in shown
+    assert "rejected: empty" in shown
+    assert isinstance(vauban("status", "--run", "ffffffff").exception, NotFound)
+
+
+@pytest.mark.slow
+def test_a_watched_folder_is_taken_in_until_the_command_is_stopped(folder: Path, tmp_path: Path) -> None:
+    """A process of its own, ended as a service manager does; one JSON line for each run."""
+    own = {"VAUBAN_HOME": str(tmp_path / "home"), "VAUBAN_EMBEDDER": "fake", "VAUBAN_WORKERS": "1"}
+    command = [sys.executable, "-m", "rag", "ingest", "watch", str(folder), "--json"]
+    root = Path(__file__).resolve().parent.parent
+    with subprocess.Popen(
+        command, env=os.environ | own | {"PYTHONPATH": str(root)}, cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    ) as watching:
+        assert watching.stdout is not None
+        first = json.loads(watching.stdout.readline())
+        (folder / "texte-9.md").write_text("# Texte 9\n\n## Article 1\n\nNouveau.\n")
+        second = json.loads(watching.stdout.readline())
+        watching.terminate()
+        assert watching.wait(20) == 0
+    assert (first["corpus"], first["snapshot"], first["added"]) == ("rh", 1, 3)
+    assert (second["snapshot"], second["added"], second["unchanged"]) == (2, 1, 3)
+
+
 # --- the inbox
 
 
@@ -226,7 +316,7 @@ class Slow:
         self.go = threading.Event()
         self.error: Exception | None = None
 
-    def __call__(
+    def sync(
         self,
         folder: Path,
         name: str,
@@ -248,6 +338,24 @@ class Slow:
         report = SyncReport(1, 1, 0, 0, 0, (Rejected("a", "empty", ""),), 1, 1, 0.1)
         self.catalog.end_run(run, RunState.DONE, snapshot=1, counts=report.counts, rejected=report.rejected)
         return report
+
+    def rebuild(self, embedder: str | None, *, progress: Progress, cancelled: Callable[[], bool]) -> dict[str, float]:
+        if embedder == "broken":
+            raise StoreError("the disk is gone")
+        return {"points": 3.0}
+
+    def export(
+        self, corpus: str, folder: Path, *, progress: Progress, cancelled: Callable[[], bool]
+    ) -> tuple[int, dict[str, float]]:
+        return 7, {"chunks": 3.0}
+
+    def load(
+        self, folder: Path, *, keep_audience: bool, progress: Progress, cancelled: Callable[[], bool], run: str
+    ) -> None:
+        raise BadRequest("damaged", code="damaged")
+
+    def report(self, corpus: str) -> dict[str, object]:
+        return {"corpus": corpus}
 
 
 @pytest.fixture
@@ -310,6 +418,26 @@ def test_a_defect_ends_its_run_and_not_the_service(slow: tuple[Jobs, Slow], tmp_
     assert (failed.error, failed.detail) == ("ZeroDivisionError", "a defect of Vauban")
     work.error = None
     until(jobs, jobs.submit("rh", tmp_path, SyncOptions()), RunState.DONE)
+
+
+def test_other_work_waits_in_the_same_queue_and_leaves_its_row(slow: tuple[Jobs, Slow], tmp_path: Path) -> None:
+    """A rebuild waits for the sync before it; what fails says so with its code."""
+    jobs, work = slow
+    first = jobs.submit("rh", tmp_path, SyncOptions())
+    rebuilt, failed = jobs.rebuild("e5"), jobs.rebuild("broken")
+    exported, loaded = jobs.export("rh", tmp_path), jobs.load(tmp_path, keep_audience=False)
+    until(jobs, first, RunState.RUNNING)
+    assert jobs.status(rebuilt).state is RunState.QUEUED
+    work.go.set()
+    assert until(jobs, rebuilt, RunState.DONE).counts == {"points": 3.0}
+    assert until(jobs, failed, RunState.FAILED).error == "store"
+    done = until(jobs, exported, RunState.DONE)
+    assert (done.kind, done.corpus, done.snapshot) == (RunKind.EXPORT, "rh", 7)
+    assert until(jobs, loaded, RunState.FAILED).error == "damaged"
+    with pytest.raises(NotFound):
+        jobs.export("nothing", tmp_path)
+    with pytest.raises(BadRequest):
+        jobs.load(tmp_path.parent, keep_audience=False)
 
 
 def test_runs_of_an_earlier_start_are_known_as_interrupted(tmp_path: Path) -> None:

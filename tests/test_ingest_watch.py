@@ -107,7 +107,9 @@ def test_a_written_file_is_seen_and_errors_end_nothing(
             assert time.monotonic() < deadline
             time.sleep(0.05)
 
-    thread = threading.Thread(target=watch, args=([one], take_in), kwargs={"stop": stop, "poll": poll})
+    told: list[str] = []
+    arguments = ([one], take_in, lambda due, error: told.append(error.code))
+    thread = threading.Thread(target=watch, args=arguments, kwargs={"stop": stop, "poll": poll})
     thread.start()
     until(lambda: len(calls) == 2)  # at the start, and again because the store was busy
     (folder / ".hidden").write_text("x")
@@ -118,3 +120,4 @@ def test_a_written_file_is_seen_and_errors_end_nothing(
     stop.set()
     thread.join(10)
     assert not thread.is_alive()
+    assert told == ["store_busy", "conflict"]

@@ -660,6 +660,25 @@ def test_a_run_can_be_followed_as_it_goes(client: TestClient, inbox: ListInbox, 
     refused(client.get("/v1/runs/none", headers=OWNER | {"Accept": "text/event-stream"}), 404, "unknown_run")
 
 
+def test_rebuild_export_and_import_are_runs_too(client: TestClient, inbox: ListInbox, tmp_path: Path) -> None:
+    """Each is queued with what was asked for, and followed like a sync."""
+    folder = {"path": str(tmp_path)}
+    for path, body, asked in (
+        ("/v1/rebuild", None, ("rebuild", None)),
+        ("/v1/rebuild", {"embedder": "e5"}, ("rebuild", "e5")),
+        ("/v1/corpora/rh/export", folder, ("export", "rh", tmp_path)),
+        ("/v1/import", folder, ("load", tmp_path, False)),
+        ("/v1/import", {**folder, "keep_audience": True}, ("load", tmp_path, True)),
+    ):
+        response = client.post(path, json=body, headers=OWNER)
+        assert response.status_code == 202, response.text
+        assert inbox.others[response.json()["id"]] == asked
+        assert client.get(response.headers["location"], headers=OWNER).status_code == 200
+    refused(client.post("/v1/import", json={"path": "x"}, headers=OWNER), 400, "relative_path")
+    found = client.get("/v1/corpora/rh/report", headers=OWNER).json()
+    assert (found["counts"], found["findings"][0]["documents"]) == ({"stale": 1}, ["conges"])
+
+
 def test_the_latest_runs_are_listed(client: TestClient, vauban: Parts, inbox: ListInbox) -> None:
     """Of one corpus or of all, newest first."""
     runs = [vauban.catalog.add_run(corpus) for corpus in ("rh", "finances", "rh")]
@@ -676,6 +695,10 @@ def test_the_latest_runs_are_listed(client: TestClient, vauban: Parts, inbox: Li
     [
         ("POST", "/v1/corpora/rh/sync"),
         ("POST", "/v1/corpora/rh/rollback"),
+        ("POST", "/v1/corpora/rh/export"),
+        ("POST", "/v1/import"),
+        ("POST", "/v1/rebuild"),
+        ("GET", "/v1/corpora/rh/report"),
         ("GET", "/v1/runs"),
         ("GET", "/v1/runs/x"),
         ("DELETE", "/v1/runs/x"),
@@ -790,7 +813,7 @@ def test_the_description_is_complete(client: TestClient) -> None:
     """Each operation has a summary and each request an example that its own model accepts."""
     described = client.get("/openapi.json").json()
     operations = [operation for path in described["paths"].values() for operation in path.values()]
-    assert len({operation["operationId"] for operation in operations}) == len(operations) == 24
+    assert len({operation["operationId"] for operation in operations}) == len(operations) == 28
     assert all(operation.get("summary") and operation.get("tags") for operation in operations)
     assert all("422" not in operation["responses"] for operation in operations)
     for name in (

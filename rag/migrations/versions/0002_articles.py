@@ -18,6 +18,7 @@ def upgrade() -> None:
     op.add_column("documents", sa.Column("legal_status", TEXT))
     op.add_column("documents", sa.Column("quality", sa.Float))
     op.add_column("runs", sa.Column("owner", TEXT))
+    op.add_column("runs", sa.Column("kind", TEXT, nullable=False, server_default="sync"))
     op.create_table(
         "outlines",
         sa.Column("document", sa.Integer, sa.ForeignKey("documents.row", ondelete="CASCADE"), primary_key=True),
