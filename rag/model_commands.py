@@ -19,7 +19,7 @@ from rich.table import Table
 from rag import pull as pulling
 from rag.errors import ModelError, NotFound, SettingsError
 from rag.models import Entry, Kind, Manifest, locate, read_lock, verify
-from rag.settings import PREFIX, Settings
+from rag.settings import PREFIX, SETTINGS_FILE, Settings
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 
