@@ -326,7 +326,9 @@ class Broker:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _app(self, kind: Kind) -> Celery:
-        return self._apps.setdefault(kind.queue, _celery(self._url, kind))
+        if kind.queue not in self._apps:
+            self._apps[kind.queue] = _celery(self._url, kind)
+        return self._apps[kind.queue]
 
 
 def patient(broker: Broker, seconds: float) -> Broker:

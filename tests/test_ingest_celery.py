@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -125,7 +125,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Local:
 
 @contextmanager
 def workers(settings: Settings, count: int, stop_at: dict[int, Path] | None = None) -> Iterator[list[Started]]:
-    """So many workers; the one with a number in ``stop_at`` makes that file in the middle of a document and stops."""
+    """So many workers that live; one with a number in ``stop_at`` makes that file inside a document and stops there."""
     environ = {
         **{name: value for name, value in os.environ.items() if not name.startswith("VAUBAN_")},
         **{
@@ -139,6 +139,8 @@ def workers(settings: Settings, count: int, stop_at: dict[int, Path] | None = No
         for number in range(count)
     ]
     try:
+        with closing(Broker.connect(settings.broker_url)) as broker:
+            wait_for(lambda: len(broker.workers()) >= count)
         yield started
     finally:
         for one in started:
@@ -164,7 +166,7 @@ class Started:
 
     def ended(self) -> int:
         try:
-            code = self.process.wait(20)
+            code = self.process.wait(60)
         finally:
             self.process.kill()
             self._reading.join()
@@ -176,7 +178,7 @@ class Started:
         return sum(f'"{name}"' in line for line in self.lines)
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 20.0) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 120.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen"
@@ -187,8 +189,10 @@ def killed_when(path: Path, victim: Started) -> threading.Thread:
     """A thread that kills ``victim`` once it has made ``path``."""
 
     def kill() -> None:
-        wait_for(path.exists)
-        victim.process.kill()
+        try:
+            wait_for(path.exists)
+        finally:
+            victim.process.kill()
 
     thread = threading.Thread(target=kill)
     thread.start()
@@ -266,11 +270,13 @@ def test_a_broker_that_loses_everything_is_waited_for(tmp_path: Path, folder: Pa
     with open_vauban(settings, generate=False) as vauban, workers(settings, 2, {0: mark}) as (victim, _):
 
         def interrupt() -> None:
-            wait_for(mark.exists)
-            redis.kill()
-            time.sleep(1.0)
-            redis.start()
-            victim.process.kill()
+            try:
+                wait_for(mark.exists)
+                redis.kill()
+                time.sleep(1.0)
+                redis.start()
+            finally:
+                victim.process.kill()
 
         interrupting = threading.Thread(target=interrupt)
         interrupting.start()
