@@ -40,6 +40,7 @@ ARTICLES_SHOWN: Final = 20
 _STAGES: Final = {
     Stage.DISCOVER: "Recensement · discover",
     Stage.PARSE: "Lecture · parse",
+    Stage.RECOGNISE: "Reconnaissance · recognise",
     Stage.EMBED: "Vecteurs · embed",
     Stage.STAGE: "Écriture · stage",
     Stage.PUBLISH: "Publication · publish",
@@ -159,7 +160,14 @@ def rebuild(
     """Embed everything anew beside the live index, and swap when it is whole."""
     settings = Settings.load()
     with _nothing_published(settings), _bars() as progress:
-        _say(dispatch.rebuild(settings, embedder, from_files=from_files, progress=progress), as_json=as_json)
+        said = dispatch.rebuild(settings, embedder, from_files=from_files, progress=progress)
+    _say(said, as_json=as_json)
+    if said.get("overridden"):
+        print(
+            "vauban: VAUBAN_EMBEDDER désigne un autre modèle ; changez-le avant le prochain démarrage · "
+            "VAUBAN_EMBEDDER names another model; change it before the next start",
+            file=sys.stderr,
+        )
 
 
 @app.command()

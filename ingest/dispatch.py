@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from ingest import manifest
-from ingest.jobs import limits_of, open_parts, workers_of
+from ingest.jobs import Recognised, limits_of, open_parts, workers_of
 from ingest.pipeline import Progress, SyncReport, plan
 from ingest.pipeline import sync as sync_here
 from ingest.reading import LocalReader
@@ -31,14 +31,15 @@ def sync(settings: Settings, folder: Path, name: str, options: SyncOptions, prog
     """Make a corpus equal to a folder; a dry run needs neither the store nor a server."""
     manifest.checked_name(name)
     if options.dry_run:
-        with catalog_of(settings) as catalog, Sandbox(limits_of(settings), workers_of(settings)) as sandbox:
+        seen = Recognised(progress)
+        with catalog_of(settings) as catalog, Sandbox(limits_of(settings), workers_of(settings), seen) as sandbox:
             reader = LocalReader(sandbox)
             return plan(
                 folder, name, catalog, init=options.init, progress=progress, members=sandbox.members, reader=reader
             )
 
     def here(vauban: Vauban) -> SyncReport:
-        with open_parts(vauban, options.workers) as parts:
+        with open_parts(vauban, options.workers, progress=progress) as parts:
             return sync_here(folder, name, parts, options, progress=progress)
 
     return _done(settings, lambda remote: remote.sync(folder, name, options, progress), here)

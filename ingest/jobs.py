@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ingest import exchange
+from ingest.giving_way import GivingWay
 from ingest.manifest import checked_name
-from ingest.pipeline import Parts, Progress, Stage, SyncReport, recorded, sync
+from ingest.pipeline import Parts, Progress, Stage, SyncReport, recorded, sync, unseen
 from ingest.reading import LocalReader, Reader
 from ingest.rebuild import rebuild
 from ingest.report import report
 from ingest.sandbox import Limits, Sandbox
+from ingest.source import Source
 from rag.catalog import Catalog
 from rag.errors import BadRequest, Cancelled, OperatorError, VaubanError
 from rag.seams import Inbox
@@ -87,8 +89,16 @@ def workers_of(settings: Settings) -> int:
 
 
 @contextmanager
-def open_parts(vauban: Vauban, workers: Workers = Workers.LOCAL) -> Iterator[Parts]:
+def open_parts(
+    vauban: Vauban,
+    workers: Workers = Workers.LOCAL,
+    *,
+    progress: Progress = unseen,
+    busy: Callable[[], bool] = lambda: False,
+) -> Iterator[Parts]:
     """What a sync works with, its worker processes included; these end with the block.
+
+    ``progress`` is told of pages that OCR reads; embedding pauses while ``busy``.
 
     Raises:
         SettingsError: Celery workers are wanted and no broker is set.
@@ -97,13 +107,27 @@ def open_parts(vauban: Vauban, workers: Workers = Workers.LOCAL) -> Iterator[Par
     settings = vauban.settings
     with ExitStack() as undo:
         # Archives are listed on this machine in any case.
-        sandbox = undo.enter_context(Sandbox(limits_of(settings), workers_of(settings)))
+        sandbox = undo.enter_context(Sandbox(limits_of(settings), workers_of(settings), Recognised(progress)))
         reader: Reader = LocalReader(sandbox)
         if workers is Workers.CELERY:
             from ingest.celery_reader import open_celery_reader
 
             reader = undo.enter_context(open_celery_reader(settings, vauban))
-        yield Parts(vauban.home, vauban.catalog, vauban.store, vauban.embedder, reader, sandbox.members)
+        embedder = GivingWay(vauban.embedder, busy)
+        yield Parts(vauban.home, vauban.catalog, vauban.store, embedder, reader, sandbox.members)
+
+
+class Recognised:
+    """Sums up the pages that OCR has read and has to read, over the files of one sync."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._pages: dict[Source, tuple[int, int]] = {}
+
+    def __call__(self, source: Source, done: int, total: int) -> None:
+        self._pages[source] = (done, total)
+        read, wanted = (sum(column) for column in zip(*self._pages.values(), strict=True))
+        self._progress(Stage.RECOGNISE, read, wanted)
 
 
 def open_inbox(vauban: Vauban, undo: ExitStack) -> Inbox:
@@ -130,7 +154,8 @@ class Service:
         cancelled: Callable[[], bool],
         run: str,
     ) -> SyncReport:
-        with open_parts(self._vauban, options.workers) as parts:
+        busy = self._vauban.engine.busy
+        with open_parts(self._vauban, options.workers, progress=progress, busy=busy) as parts:
             return sync(folder, name, parts, options, progress=progress, cancelled=cancelled, run=run)
 
     def rebuild(

@@ -77,6 +77,8 @@ class Stage(StrEnum):
 
     DISCOVER = "discover"
     PARSE = "parse"
+    RECOGNISE = "recognise"
+    """Pages that OCR reads, of the files that are being parsed."""
     EMBED = "embed"
     STAGE = "stage"
     PUBLISH = "publish"

@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-LOW: Final = 0.85
+from rag.types import LOW_QUALITY
+
+LOW: Final = LOW_QUALITY
 """Below this score a text layer is worse than what is recognised on the picture of its page, and is to be marked."""
 
 _SAMPLE: Final = 200

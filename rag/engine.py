@@ -15,6 +15,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 from rag import claims, context, extracts, language, replies, rewrite, scope, sentences
+from rag.busy import Busy
 from rag.errors import BadRequest, GenerationError, Overloaded
 from rag.retrieval import Retriever
 from rag.seams import Embedder, Generator
@@ -119,6 +120,7 @@ class Engine:
         self.generator = generator
         self._policy = policy
         self._language = language
+        self.busy = Busy()
 
     def scope(self, question: Question) -> Scope:
         """The scope of a question: what this person may see today, or on its as-of date.
@@ -163,6 +165,16 @@ class Engine:
             BadRequest, NotFound: before anything is yielded.
             Cancelled: the reader went away.
         """
+        with self.busy.held():
+            yield from self._answer(question, sampling, cancelled, waiting)
+
+    def _answer(
+        self,
+        question: Question,
+        sampling: Sampling | None,
+        cancelled: Callable[[], bool],
+        waiting: Callable[[int], None],
+    ) -> Iterator[Event]:
         clock = _Clock()
         # 1. A follow-up and its history become a question that stands alone.
         text = rewrite.standalone(_checked(question.text), question.history)

@@ -107,7 +107,7 @@ class Block:
     links: tuple[str, ...] = ()
 
 
-LOW_QUALITY: Final = 0.75
+LOW_QUALITY: Final = 0.85
 """Below this score a reader is warned that a text may have been read wrongly."""
 
 
