@@ -186,8 +186,9 @@ class Database:
 
     def _let_go(self, name: str) -> None:
         connection = self._held.pop(name)
-        with suppress(DBAPIError):
-            connection.execute(sa.select(sa.func.pg_advisory_unlock(_key(name))))
+        if not connection.invalidated:  # a lost session holds nothing any more
+            with suppress(DBAPIError):
+                connection.execute(sa.select(sa.func.pg_advisory_unlock(_key(name))))
         # Even where unlocking failed, nobody else may get this session from the pool.
         connection.invalidate()
         connection.close()

@@ -8,8 +8,10 @@ import re
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,8 +23,19 @@ from ingest.pipeline import Parts, Stage, SyncReport, plan, sync
 from ingest.reading import LocalReader
 from ingest.source import Source
 from rag.adapters.fake import DictStore, HashEmbedder
-from rag.catalog import Catalog, DocumentState, SnapshotState
-from rag.errors import BadRequest, Cancelled, Conflict, DiskFull, DocumentError, NotFound, RejectReason
+from rag.catalog import Catalog, DocumentState, Snapshot, SnapshotState
+from rag.database import LOST
+from rag.errors import (
+    BadRequest,
+    Cancelled,
+    Conflict,
+    DiskFull,
+    DocumentError,
+    NotFound,
+    RejectReason,
+    StoreBusy,
+    StoreError,
+)
 from rag.home import Home
 from rag.types import (
     Block,
@@ -38,6 +51,7 @@ from rag.types import (
     SyncOptions,
     Validity,
 )
+from tests.postgres_server import PostgresServer
 
 CONFIRMED = SyncOptions(confirm_removals=True)
 
@@ -140,7 +154,7 @@ def test_a_folder_is_taken_in_and_published(world: World) -> None:
     report = world.sync()
     assert (report.snapshot, report.added, report.unchanged, report.rejected, report.exit_code) == (1, 12, 0, (), 0)
     assert report.chunks == report.embedded == len(world.embedder.asked) == 24
-    assert {stage for stage, _, _ in world.stages} == set(Stage)
+    assert {stage for stage, _, _ in world.stages} == set(Stage) - {Stage.RECOGNISE}, "there is no picture"
     assert len(world.visible()) == 12
     document = world.catalog.document("rh", "texte-00.md", (1,))
     assert document is not None
@@ -732,6 +746,95 @@ def test_it_finds_what_was_taken_in(world: World) -> None:
         dense = world.embedder.embed_query(stored.chunk.search_text)
         (best, *_) = world.store.search(Query(dense, None), scope, 3).dense
         assert best.score == pytest.approx(1.0)
+
+
+# --- several hosts
+
+
+def test_a_run_that_was_taken_for_dead_publishes_nothing(world: World) -> None:
+    """What it had staged was discarded by the other one; the next run makes it whole."""
+    world.sync()
+    world.write("texte-03.md", "Deux.")
+
+    begun = world.catalog.begin
+
+    def early(corpus: str) -> Snapshot:
+        draft = begun(corpus)
+        world.catalog.abandon(corpus)
+        world.catalog.discarded(corpus, draft.number)
+        return draft
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(world.catalog, "begin", early)
+        with pytest.raises(Conflict) as raised:
+            world.sync()
+    assert raised.value.code == "published_meanwhile"
+    assert "Le congé numéro 3." in world.visible()["texte-03.md"]
+    assert len(world.catalog.abandoned("rh")) == 1, "what came too late is discarded next time"
+    assert world.sync().changed == 1
+    assert world.catalog.abandoned("rh") == []
+
+
+@pytest.mark.parametrize("moment", [Stage.DISCOVER, Stage.PARSE, Stage.EMBED, Stage.STAGE, Stage.PUBLISH])
+def test_a_database_that_hangs_up_loses_nothing(world: World, postgres: PostgresServer, moment: Stage) -> None:
+    """Whenever it does: the run goes on or fails, and the next one publishes what an undisturbed one would."""
+    catalog = Catalog.open(postgres.database())
+    world.catalog, world.parts = catalog, replace(world.parts, catalog=catalog)
+    world.sync()
+    world.write("texte-03.md", "Deux.", "Trois.")
+    world.write("nouveau.md", "Un nouveau.")
+    (world.folder / "texte-04.md").unlink()
+    told: list[Stage] = []
+
+    def cut(stage: Stage, done: int, total: int) -> None:
+        if stage is moment:
+            postgres.disconnect()
+        told.append(stage)
+
+    with suppress(StoreError):
+        sync(world.folder, "rh", world.parts, progress=cut)
+    assert moment in told
+    world.sync()
+    assert world.visible()["texte-03.md"] == {"Deux.", "Trois."}
+    assert len(world.visible()) == 12
+    assert "texte-04.md" not in world.visible()
+    states = [snapshot.state for snapshot in catalog.snapshots("rh")]
+    assert states.count(SnapshotState.PUBLISHED) == 2
+    assert set(states) <= {SnapshotState.PUBLISHED, SnapshotState.DISCARDED}
+    catalog.interrupt_runs()
+    assert all(run.final for run in catalog.runs())
+    catalog.close()
+
+
+def test_a_publication_whose_answer_was_lost_is_asked_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And is made once."""
+    publish = Catalog.publish
+    asked: list[Snapshot] = []
+
+    def lossy(catalog: Catalog, draft: Snapshot, **what: Any) -> None:
+        publish(catalog, draft, **what)
+        asked.append(draft)
+        if len(asked) == 1:
+            raise StoreError("lost", code=LOST)
+
+    monkeypatch.setattr(pipeline, "PATIENCE", (0.0,))
+    monkeypatch.setattr(Catalog, "publish", lossy)
+    report = world.sync()
+    assert (report.snapshot, report.added, len(asked)) == (1, 12, 2)
+    assert len(world.catalog.snapshots("rh")) == 1
+
+
+def test_a_corpus_that_another_host_writes_is_left_alone(world: World, postgres: PostgresServer) -> None:
+    """The run says who does."""
+    url = postgres.database()
+    here, there = Catalog.open(url), Catalog.open(url)
+    world.catalog, world.parts = here, replace(world.parts, catalog=here)
+    with there.writing_corpus("rh"), pytest.raises(StoreBusy, match="`rh` is being written"):
+        world.sync()
+    assert here.runs()[0].error == "store_busy"
+    assert world.sync().added == 12
+    here.close()
+    there.close()
 
 
 # --- reading ahead
