@@ -40,7 +40,7 @@ from rag.types import Matrix, Query, RunState, Scope, SyncOptions
 WORDS = "congé préavis prime agent service barème délai recours visite médicale arrêté dépense mission logement".split()
 QUESTIONS = ("quel est le délai de recours", "prime de mission", "visite médicale de l'agent")
 DOCUMENTS = 16
-MOMENTS = 10
+MOMENTS = 8
 SAMPLES: Final = ("rh", "sante", "finances", "infrastructures")
 FAKE: Final = "fake"
 
@@ -265,7 +265,7 @@ def figures_of_kills(
 
 @pytest.mark.slow
 def test_a_kill_at_any_moment_changes_nothing_for_readers(tmp_path: Path) -> None:
-    """Ten times, then the same command to its end: the published content is that of an undisturbed run."""
+    """Eight times, then the same command to its end: the published content is that of an undisturbed run."""
     before, after = tmp_path / "avant", tmp_path / "rh"
     write_first(before)
     shutil.copytree(before, after)
