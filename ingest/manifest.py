@@ -28,6 +28,8 @@ FRONT_MATTER_SUFFIXES: Final = frozenset({".md", ".markdown", ".txt"})
 LONGEST_FRONT_MATTER: Final = 65_536
 """Bytes in which front matter must end; what is longer is text."""
 LONGEST_ID: Final = 200
+LARGEST: Final = 1_000_000
+"""Of clearances, and of the days of a retention."""
 OPEN_END: Final = 2999
 """A ``valid_to`` in this year or later is an open end: LEGI writes 2999-01-01."""
 
@@ -334,6 +336,8 @@ def _whole(values: Mapping[str, Any], name: str) -> int | None:
     value = values.get(name)
     if value is None:
         return None
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise _Wrong(f"`{name}` must be a whole number, 0 or more", f"« {name} » doit être un entier positif ou nul")
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LARGEST:
+        raise _Wrong(
+            f"`{name}` must be a whole number from 0 to {LARGEST}", f"« {name} » doit être un entier de 0 à {LARGEST}"
+        )
     return value
