@@ -23,6 +23,7 @@ import struct
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -241,11 +242,11 @@ def _memory() -> DocumentError:
     )
 
 
-def _crashed() -> DocumentError:
+def _crashed(where: str = "") -> DocumentError:
     return DocumentError(
         RejectReason.CRASHED,
-        "the reader broke down on this file",
-        "le lecteur s'est interrompu sur ce fichier",
+        f"the reader broke down on this file{where}",
+        f"le lecteur s'est interrompu sur ce fichier{where}",
     )
 
 
@@ -603,8 +604,16 @@ def _resident() -> int:
     return pages * resource.getpagesize() // (1024 * 1024)
 
 
+def _where(error: Exception) -> str:
+    """Where a defect showed, by its type, file and line: its message may quote the document."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if Path(frame.filename).is_relative_to(Path(__file__).parent)]
+    last = (ours or list(frames))[-1]
+    return f" ({type(error).__name__}, {Path(last.filename).name}:{last.lineno})"
+
+
 def _serve() -> None:
-    """Read requests until the coordinator hangs up; anything unforeseen ends the process, which says enough."""
+    """Read requests until the coordinator hangs up; a worker that something unforeseen befell is not used again."""
     requests = os.fdopen(os.dup(0), "rb")
     answers = os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_RDWR)
@@ -625,6 +634,9 @@ def _serve() -> None:
             result = error
         except MemoryError:
             result = _memory()
+            exhausted = True
+        except Exception as error:  # noqa: BLE001 a defect costs this file only, and is named for whoever mends it
+            result = _crashed(_where(error))
             exhausted = True
         resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         _write(answers, {**_said(result), "resident": _HEAVY + 1 if exhausted else _resident()})

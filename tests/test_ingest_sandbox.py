@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import socket
 import stat
@@ -301,3 +303,37 @@ def test_workers_are_confined(tmp_path: Path, root: Path) -> None:
     )
     assert seen.stdout.strip() == str([True] * 8)
     assert socket.gethostname  # the parent keeps what the worker gave up
+
+
+def test_a_defect_is_named_and_costs_one_file(tmp_path: Path) -> None:
+    """By its type, file and line, without its message, which may quote the document."""
+    folder = tmp_path / "broken" / "ingest"
+    folder.parent.mkdir()
+    root = Path(__file__).resolve().parent.parent
+    shutil.copytree(root / "ingest", folder, ignore=shutil.ignore_patterns("samples", "__pycache__"))
+    (folder.parent / "rag").symlink_to(root / "rag")
+    parser = folder / "parsers" / "text.py"
+    parser.write_text(
+        parser.read_text().replace(
+            "    def parse(",
+            "    def parse(self, file, limits):\n        return {}[file.read()[:3].decode()]\n\n    def unused(",
+            1,
+        )
+    )
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from ingest.sandbox import Sandbox, Limits; from ingest.source import Source\n"
+        "with Sandbox(Limits(), 1) as sandbox:\n"
+        "    for _, result in sandbox.parse(Source(Path(name)) for name in sys.argv[1:]):\n"
+        "        print(result.reason.value, result.en)\n"
+    )
+    files = [str(text(tmp_path, name).path) for name in ("a.txt", "b.txt")]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *files], cwd=folder.parent, capture_output=True, text=True, check=True,
+        env={"PYTHONPATH": str(folder.parent)},
+    )  # fmt: skip
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2
+    assert all(
+        re.fullmatch(r"crashed the reader broke down on this file \(KeyError, text\.py:\d+\)", line) for line in lines
+    )
