@@ -25,7 +25,6 @@ _ABBREVIATIONS: Final = frozenset(
 )
 _STOP: Final = re.compile(r"\.{3}|…|[.!?]|\n")
 _CLOSING: Final = re.compile(r"[ \u00a0\u202f]?[»”]|[\"')’\]](?!\w)")
-_WORD_BEFORE: Final = re.compile(r"[^\W_]+$")
 _LIST_MARKER: Final = re.compile(r"\s*(?:[-*•–]\s*)?(?:\(?\d{1,3}|\(?[a-zA-Z]|[IVXLC]{1,5})$")
 _LONGEST_MARK: Final = 60
 
@@ -132,36 +131,33 @@ def _after_stop(text: str, start: int, stop: re.Match[str]) -> int | None:
 
 def _marks(text: str, position: int) -> int:
     """The end of the run of marks at ``position``; ``position`` when there is none, ``-1`` when it is unfinished."""
-    while True:
-        mark = MARK.match(text, position)
-        if mark is None:
-            unfinished = text[position : position + 1] in {"[", "【"} and not re.search(r"[\]】]", text[position:])
-            return -1 if unfinished and len(text) - position < _LONGEST_MARK else position
-        position = mark.end()
+    end = position
+    while (mark := MARK.match(text, position)) is not None:
+        end = position = mark.end()
+        while position < len(text) and text[position] in " \t\u00a0\u202f":
+            position += 1
         if position == len(text):
             return -1
-        following = position
-        while following < len(text) and text[following] in " \t\u00a0\u202f":
-            following += 1
-        if following == len(text):
-            return -1
-        if text[following] not in "[【":
-            return position
-        again = _marks(text, following)
-        return again if again != following else position
+        if text[position] not in "[【":
+            return end
+    # The length first: a long text is not looked through for each of its brackets.
+    unfinished = len(text) - position < _LONGEST_MARK and text[position : position + 1] in {"[", "【"}
+    return -1 if unfinished and not re.search(r"[\]】]", text[position:]) else end
 
 
 def _is_abbreviation(text: str, start: int, stop: int, after: int) -> bool:
-    word = _WORD_BEFORE.search(text, start, stop)
-    if word is None:
+    begin = stop
+    while begin > start and text[begin - 1].isalnum():
+        begin -= 1
+    if begin == stop:
         return False
     if _LIST_MARKER.fullmatch(text, start, stop) and text[after : after + 1] not in {"", "\n"}:
         return True
-    token = word[0]
+    token = text[begin:stop]
     if token.casefold() in _ABBREVIATIONS:
         return not (len(token) > 1 and text[after : after + 1] in {"", "\n"})
     if len(token) == 1 and token.isalpha():
-        before = text[word.start() - 1 : word.start()]
+        before = text[begin - 1 : begin]
         # ``R. 12-3``, ``e.g.``, ``J. Martin``; but a letter that closes a line ("annexe B.") closes its sentence.
         return before in {"", ".", " ", "\u00a0", "'", "’", "("} and text[after : after + 1] not in {"", "\n"}
     return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 
 import pytest
 from hypothesis import given
@@ -63,3 +64,12 @@ def test_a_sentence_is_given_before_the_model_stops() -> None:
         raise AssertionError("asked for more before giving the first sentence")
 
     assert next(stream(pieces())) == "Le congé est de 25 jours [1]."  # type: ignore[arg-type]  # a generator of text
+
+
+@pytest.mark.parametrize("piece", ["L. ", "I. – ", "[1] ", "a. [ ", "l. [1] ", "M.\n[1] b\n"])
+def test_a_hostile_text_is_cut_in_time_that_grows_with_its_length(piece: str) -> None:
+    """Neither stops that end nothing nor runs of marks are looked at again for each of them, or nested."""
+    text = "a. " + piece * 40_000
+    start = time.process_time()
+    split(text)
+    assert time.process_time() - start < 5
