@@ -13,15 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ingest.manifest import FRONT_MATTER_SUFFIXES, LONGEST_FRONT_MATTER, SIDECAR
+from ingest.manifest import FRONT_MATTER_SUFFIXES, LARGEST_SIDECAR, LONGEST_FRONT_MATTER, SIDECAR
 from ingest.parsers import Limits
 from ingest.source import Source
 from rag import textfolders, zips
 from rag.errors import DocumentError, RejectReason
 from rag.zips import Archive, Entry
 
-LARGEST_SIDECAR: Final = 1 << 20
-"""Bytes of a sidecar; what is larger is something else under its name."""
 MOST_SAID: Final = 32 * 1024 * 1024
 """Bytes of sidecars and front matter that one archive may hand over."""
 MAGIC: Final = (b"PK\x03\x04", b"PK\x05\x06")

@@ -17,14 +17,22 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from ingest import manifest
-from ingest.archives import LARGEST_SIDECAR, Member, Members, may_be_archive
-from ingest.manifest import CORPUS_FILE, FRONT_MATTER_SUFFIXES, LONGEST_FRONT_MATTER, SIDECAR, Metadata
+from ingest.archives import Member, Members, may_be_archive
+from ingest.manifest import (
+    CORPUS_FILE,
+    FRONT_MATTER_SUFFIXES,
+    LARGEST_SIDECAR,
+    LONGEST_FRONT_MATTER,
+    SIDECAR,
+    Metadata,
+)
 from ingest.source import Source
 from rag import textfolders
 from rag.errors import DocumentError, RejectReason
 from rag.home import blocks
 from rag.types import Rejected
 
+LONGEST_DETAIL: Final = 500
 _HEAD: Final = 1024
 """Bytes of a file that tell whether it may be an archive."""
 _NO_PART: Final = "it lies in the folder of a text of the law and is none of its files"
@@ -113,8 +121,8 @@ def discover(
 
 
 def rejection(path: str, error: DocumentError) -> Rejected:
-    """The row of a file that was not taken in."""
-    return Rejected(path, error.reason, error.en)
+    """The row of a file that was not taken in; the reason may quote the file, which is not to fill a catalog."""
+    return Rejected(path, error.reason, error.en[:LONGEST_DETAIL])
 
 
 @dataclass(frozen=True, slots=True, order=True)

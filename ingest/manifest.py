@@ -27,6 +27,11 @@ SIDECAR: Final = ".meta.toml"
 FRONT_MATTER_SUFFIXES: Final = frozenset({".md", ".markdown", ".txt"})
 LONGEST_FRONT_MATTER: Final = 65_536
 """Bytes in which front matter must end; what is longer is text."""
+LARGEST_SIDECAR: Final = 65_536
+"""Bytes of a sidecar; what is larger is something else under its name."""
+MOST_DOTS: Final = 100
+"""Dots in a line of metadata: each may part a key, and the reader of TOML takes the square of their number in memory,
+which for a file of 800 kB was all that a machine had."""
 LONGEST_ID: Final = 200
 LARGEST: Final = 1_000_000
 """Of clearances, and of the days of a retention."""
@@ -161,7 +166,7 @@ def sidecar(content: bytes, corpus: str) -> Metadata:
         DocumentError: it is no TOML, has an unknown name or a wrong value (``bad_metadata``).
     """
     try:
-        values = tomllib.loads(content.decode("utf-8"))
+        values = _read(content)
         _known(values, _SIDECAR_KEYS)
         if _text(values, "corpus") not in {None, corpus}:
             raise _Wrong(
@@ -170,7 +175,7 @@ def sidecar(content: bytes, corpus: str) -> Metadata:
             )
         _text(values, "supersedes")  # for people: what is in force follows from the dates
         return _metadata(values)
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except ValueError as error:
         raise bad_metadata(f"the sidecar is no TOML: {error}", f"la fiche n'est pas du TOML : {error}") from error
     except _Wrong as error:
         raise bad_metadata(f"sidecar: {error.en}", f"fiche : {error.fr}") from error
@@ -188,8 +193,8 @@ def front_matter(head: bytes) -> Metadata:
     if opening is None or closing is None:
         return Metadata()
     try:
-        return _metadata(tomllib.loads(head[opening.end() : closing.start()].decode("utf-8").replace("\r\n", "\n")))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return _metadata(_read(head[opening.end() : closing.start()]))
+    except ValueError as error:
         raise bad_metadata(f"the front matter is no TOML: {error}", f"l'en-tête n'est pas du TOML : {error}") from error
     except _Wrong as error:
         raise bad_metadata(f"front matter: {error.en}", f"en-tête : {error.fr}") from error
@@ -200,6 +205,20 @@ def bad_metadata(en: str, fr: str) -> DocumentError:
 
 
 # --- values ---------------------------------------------------------------------------------------------
+
+
+def _read(content: bytes) -> dict[str, Any]:
+    """The values that stand in a few lines of TOML which anybody may have written.
+
+    Raises:
+        ValueError: it is no TOML, or some that takes the reader minutes or more memory than there is.
+    """
+    if any(line.count(b".") > MOST_DOTS for line in content.splitlines()):
+        raise ValueError("a line with too many dots")
+    try:
+        return tomllib.loads(content.decode("utf-8").replace("\r\n", "\n"))
+    except RecursionError as error:
+        raise ValueError("values nested too deeply") from error
 
 
 def _corpus(values: Mapping[str, Any], name: str) -> Corpus:
