@@ -40,6 +40,7 @@ _BROKEN: Final = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ufffd\ufdd0-
 """Controls, replacement characters and private use; ``\\x1c`` to ``\\x1f`` and ``\\x85`` part lines."""
 _MISREAD: Final = re.compile(r"[ÃÂ][\x80-\xbf€-™Œ-ž]|â€.|ï»¿|Ã\s(?=\w)")
 """UTF-8 that was read as Latin-1 or Windows-1252."""
+_DOTTED: Final = re.compile(r"\.[^\s.]*\.")
 _HYPHEN: Final = re.compile(r"[^\W\d_]{2}[-\u00ad][ \t]*\n[ \t]*[a-zß-ÿ]")
 _ODD: Final = re.compile(
     r"[a-zß-ÿ](?:[a-zß-ÿ]\d\d?[a-zß-ÿ]|[01]\w?[a-zß-ÿ]{2}"
@@ -69,7 +70,10 @@ def score(text: str) -> float:
     pieces = text.split()
     if not pieces:
         return 1.0
-    sample = " ".join([piece for piece in pieces[:: -(-len(pieces) // _SAMPLE)] if not _is_address(piece)])
+    chosen = pieces[:: -(-len(pieces) // _SAMPLE)]
+    sample = " ".join(chosen)
+    if any(map(sample.__contains__, "/@_\\")) or _DOTTED.search(sample):
+        sample = " ".join([piece for piece in chosen if not _is_address(piece)])
     judged = _judged(sample)
     odd = len(_ODD.findall(sample)) / (min(len(pieces), _SAMPLE) + _BELIEVED)
     marked = odd + (_marks(text, pieces) + 0.5 * cut) / (len(pieces) + _BELIEVED)
@@ -112,12 +116,16 @@ class _Judged:
 
 def _judged(sample: str) -> _Judged:
     lists = _lists()
-    known = unknown = speakable = unaccented = 0
-    for word in _WORD.findall(_spelled(sample)):
-        low = word.lower()
+    words = _WORD.findall(_spelled(sample))
+    lows = list(map(str.lower, words))
+    known = sum(map(lists.words.__contains__, lows))
+    unknown = speakable = unaccented = 0
+    if known == len(words):
+        return _Judged(known, 0, 0, 0)
+    for word, low in zip(words, lows, strict=True):
         if low in lists.words:
-            known += 1
-        elif low in lists.folded:
+            continue
+        if low in lists.folded:
             if word.isupper():  # French capitals are often written without accents
                 known += 1
             else:

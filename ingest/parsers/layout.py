@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from ingest.outline import opens_block, recognise
+from ingest.outline import is_item, opens_block, recognise
 
 
 class Box(NamedTuple):
@@ -68,8 +68,7 @@ class Line(NamedTuple):
     rows: tuple[tuple[str, ...], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Paragraph:
+class Paragraph(NamedTuple):
     """Lines that belong together, joined; or a table."""
 
     text: str
@@ -158,6 +157,8 @@ def _joined(runs: Sequence[list[Word]]) -> list[list[Word]]:
 
 def rejoined(found: list[Line]) -> list[Line]:
     """The same for lines that are read already; most pages have none that were written apart."""
+    if stacked(found):
+        return found
     places = sorted((line.box.y0 + line.box.y1, line.box.x0, line.box.x1, line.size) for line in found)
     for reach in (1, 2):
         for (y, x0, x1, size), (other, left, right, _) in zip(places, places[reach:], strict=False):
@@ -249,8 +250,23 @@ def ordered(page: Sequence[Line], depth: int = 0) -> list[list[Line]]:
     return result
 
 
+def stacked(page: Sequence[Line]) -> bool:
+    """Whether every line stands wholly below the one before it, as in running text: then no two are side by side."""
+    before, tall = -math.inf, 0.0
+    for line in page:
+        box, size = line[1], line[2]
+        middle = box[1] + box[3]  # twice the middle
+        drop = middle - before
+        if drop < size or drop < tall:
+            return False
+        before, tall = middle, size
+    return True
+
+
 def _downwards(page: Sequence[Line]) -> list[Line]:
     """Lines from top to bottom, those side by side from left to right."""
+    if stacked(page):
+        return list(page)
     rows = visual_rows(page)
     return [line for row in rows for line in row]
 
@@ -281,19 +297,20 @@ def _level(one: Line, two: Line) -> bool:
 
 def _gutter(page: Sequence[Line]) -> float | None:
     """The middle of the white vertical strip that parts two columns, or ``None``."""
-    left, right = min(line.box.x0 for line in page), max(line.box.x1 for line in page)
-    size = statistics.median(line.size for line in page)
+    lefts, rights = [line[1][0] for line in page], [line[1][2] for line in page]
+    left, right = min(lefts), max(rights)
     width = int(right - left) + 1
-    if width < 12 * size:
-        return None
     few = max(1, int(0.12 * len(page)))
     near, far = left + 0.15 * width, left + 0.85 * width
-    if sum([line.box.x0 <= near and line.box.x1 >= far for line in page]) > few:
+    if sum([x0 <= near and x1 >= far for x0, x1 in zip(lefts, rights, strict=True)]) > few:
         return None  # so many lines cross every strip
+    size = statistics.median([line.size for line in page])
+    if width < 12 * size:
+        return None
     steps = [0] * (width + 3)
-    for line in page:
-        steps[int(line.box.x0 - left)] += 1
-        steps[min(width, int(line.box.x1 - left)) + 1] -= 1
+    for x0, x1 in zip(lefts, rights, strict=True):
+        steps[int(x0 - left)] += 1
+        steps[min(width, int(x1 - left)) + 1] -= 1
     covered = list(itertools.accumulate(steps))
     best: tuple[float, float] | None = None
     start = None
@@ -353,12 +370,19 @@ def ruled_tables(words: Sequence[Word], grids: Sequence[Grid]) -> tuple[list[Wor
     tables: list[Line] = []
     for grid in grids:
         box = grid.box
-        inside = [word for word in rest if box.x0 <= word.box.centre <= box.x1 and box.y0 <= word.box.middle <= box.y1]
+        inside: list[Word] = []
+        outside: list[Word] = []
+        cells: dict[tuple[int, int], list[Word]] = {}
+        for word in rest:
+            left, top, right, bottom = word.box
+            x, y = (left + right) / 2, (top + bottom) / 2
+            if box.x0 <= x <= box.x1 and box.y0 <= y <= box.y1:
+                inside.append(word)
+                cells.setdefault((_slot(grid.ys, y), _slot(grid.xs, x)), []).append(word)
+            else:
+                outside.append(word)
         if not inside:
             continue
-        cells: dict[tuple[int, int], list[Word]] = {}
-        for word in inside:
-            cells.setdefault((_slot(grid.ys, word.box.middle), _slot(grid.xs, word.box.centre)), []).append(word)
         columns = sorted({column for _, column in cells})
         numbers = sorted({row for row, _ in cells})
         if len(columns) < 2 or len(numbers) < 2:
@@ -366,15 +390,17 @@ def ruled_tables(words: Sequence[Word], grids: Sequence[Grid]) -> tuple[list[Wor
         rows = tuple(row for number in numbers for row in _ruled_rows(cells, number, len(grid.xs) - 1))
         used = [index for index in range(len(grid.xs) - 1) if any(row[index] for row in rows)]
         rows = tuple(tuple(row[index] for index in used) for row in rows)
-        taken = set(map(id, inside))
-        rest = [word for word in rest if id(word) not in taken]
+        rest = outside
         tables.append(_table_line(rows, box, inside[0].size))
     return rest, tables
 
 
 def _ruled_rows(cells: dict[tuple[int, int], list[Word]], row: int, columns: int) -> list[tuple[str, ...]]:
     """One ruled row; several where each band between two rules holds as many lines in every one of its cells."""
-    read = [_cell(cells.get((row, column))) for column in range(columns)]
+    words = [cells.get((row, column), ()) for column in range(columns)]
+    if all(len(cell) < 2 for cell in words):
+        return [tuple(cell[0].text.replace("\u00ad", "") if cell else "" for cell in words)]
+    read = [_cell(cell) for cell in words]
     counts = {len(cell) for cell in read if cell}
     filled = sum(bool(cell) for cell in read)
     if len(counts) == 1 and (count := counts.pop()) >= _LEAST_BANDED and filled >= _LEAST_BANDED + 1:
@@ -382,10 +408,13 @@ def _ruled_rows(cells: dict[tuple[int, int], list[Word]], row: int, columns: int
     return [tuple(join([line for part in cell for line in part]) for cell in read)]
 
 
-def _cell(words: Sequence[Word] | None) -> list[list[Line]]:
-    if not words:
-        return []
-    return [lines(words)] if len(words) == 1 else visual_rows(lines(words))
+def _cell(words: Sequence[Word]) -> list[list[Line]]:
+    """The lines of one cell."""
+    below = all(
+        after.box.y0 + after.box.y1 - before.box.y0 - before.box.y1 >= max(before.size, after.size, 1.0)
+        for before, after in itertools.pairwise(words)
+    )
+    return [[_line([word])] for word in words] if below else visual_rows(lines(words))
 
 
 def _table_line(rows: tuple[tuple[str, ...], ...], box: Box, size: float) -> Line:
@@ -443,13 +472,7 @@ def aligned_tables(column: Sequence[Line]) -> list[Line]:
 
     Rows of one cell between rows of several are wrapped words of a cell above or the label of a group.
     """
-    before, tall = -math.inf, 0.0
-    for line in column:
-        middle, size = line.box.y0 + line.box.y1, line.size
-        if abs(middle - before) < 0.9 * max(size, tall):
-            break
-        before, tall = middle, size
-    else:
+    if stacked(column):
         return list(column)  # no two cells stand side by side
     result: list[Line] = []
     run: list[list[Line]] = []
@@ -546,8 +569,8 @@ def _edges(rows: Sequence[Sequence[Line]]) -> list[float]:
 
 def paragraphs(column: Sequence[Line], pitch: float) -> Iterator[Paragraph]:
     """The paragraphs of one column; ``pitch`` is the document's usual distance between lines, in font sizes."""
-    left = min((line.box.x0 for line in column if not line.rows), default=0.0)
-    right = max((line.box.x1 for line in column if not line.rows), default=0.0)
+    left = min([line[1][0] for line in column if not line[7]], default=0.0)
+    right = max([line[1][2] for line in column if not line[7]], default=0.0)
     group: list[Line] = []
     for line in column:
         if group and _parts(group, line, left, right, pitch):
@@ -560,32 +583,32 @@ def paragraphs(column: Sequence[Line], pitch: float) -> Iterator[Paragraph]:
 
 def _parts(group: Sequence[Line], line: Line, left: float, right: float, pitch: float) -> bool:
     """Whether ``line`` begins a new paragraph."""
-    last = group[-1]
-    if line.rows or last.rows:
+    before, above, other, heavy, soft, _, _, cells = group[-1]
+    text, (x0, y0, _, y1), size, bold, _, _, first, rows = line
+    if rows or cells:
         return True
-    above, box = last.box, line.box
-    size, other = line.size, last.size
+    from_, top, to, bottom = above
     if other > size:
         size, other = other, size
-    drop = (box.y0 + box.y1 - above.y0 - above.y1) / 2
+    drop = (y0 + y1 - top - bottom) / 2
     if -0.45 * size < drop < 0.45 * size:
         return False
     if drop < 0 or drop > _NEW_PARAGRAPH * pitch * size or size - other > 0.12 * size:
         return True
-    if last.soft:
+    if soft:
         return False
-    if (line.bold != last.bold and len(line.text) > 3 and len(last.text) > 3) or opens(line.text):
+    if (bold != heavy and len(text) > 3 and len(before) > 3) or opens(text):
         return True
-    if box.x0 - above.x0 > 0.9 * size and abs(above.x0 - left) < 0.5 * size and not opens(group[0].text):
+    if x0 - from_ > 0.9 * size and abs(from_ - left) < 0.5 * size and not opens(group[0].text):
         return True  # indented
     # The line before was not full: the first word of this one would have fitted on it.
-    if above.x1 + 0.3 * size + line.first >= right - 0.5 * size:
+    if to + 0.3 * size + first >= right - 0.5 * size:
         return False
-    ends = last.text.endswith(_ENDS)
-    heading = _is_heading(last)
-    if line.text[0].islower() and not ends and not heading:
+    ends = before.endswith(_ENDS)
+    heading = _is_heading(before)
+    if text[0].islower() and not ends and not heading:
         return False
-    return ends or last.text[-1] == "»" or right - above.x1 > 6 * size or heading
+    return ends or before[-1] == "»" or right - to > 6 * size or heading
 
 
 _HEAD_WORDS: Final = frozenset(
@@ -593,46 +616,47 @@ _HEAD_WORDS: Final = frozenset(
     "fif".split()
 )
 """How the first words of headings begin; the test of this module holds them against :mod:`ingest.outline`."""
-_ROMANS: Final = frozenset(map("".join, itertools.product("ivx", repeat=3)))
-
-
-def _plain(text: str) -> bool:
-    """Whether a line can neither be a heading nor an item, which its first letters tell without a closer look."""
-    head = text[:3]
-    if not head.isalpha() or len(head) < 3:
-        return False
-    return head not in _ROMANS if head[0].islower() else head.lower() not in _HEAD_WORDS
 
 
 def opens(text: str) -> bool:
-    """:func:`ingest.outline.opens_block`, but quick for the lines of running text."""
-    return not _plain(text) and opens_block(text)
+    """:func:`ingest.outline.opens_block`, but quick for the lines of running text.
+
+    A heading begins with a capital of one of a few words, and of the marks of lists that begin with a letter all
+    have a bracket behind it but one.
+    """
+    first = text[:1]
+    if first.islower():
+        return (first == "o" or ")" in text[1:6]) and is_item(text)
+    if first.isalpha() and text[:3].lower() not in _HEAD_WORDS:
+        return (first == "o" or ")" in text[1:6]) and is_item(text)
+    return opens_block(text)
 
 
-def _is_heading(line: Line) -> bool:
-    if _plain(line.text):
+def _is_heading(text: str) -> bool:
+    first = text[:1]
+    if first.islower() or (first.isalpha() and text[:3].lower() not in _HEAD_WORDS):
         return False
-    found = recognise(line.text)
+    found = recognise(text)
     return found is not None and not found.body
 
 
 def _paragraph(group: Sequence[Line]) -> Paragraph:
-    box = group[0].box
     if len(group) == 1:
-        (line,) = group
-        return Paragraph(join(group), box, line.size, line.bold, line.soft, line.rows)
-    boxes = [line.box for line in group]
+        text, box, size, bold, soft, _, _, rows = group[0]
+        return Paragraph(text.replace("\u00ad", ""), box, size, bold, soft, rows)
+    boxes = [line[1] for line in group]
+    first, last = boxes[0], boxes[-1]
     return Paragraph(
-        text=join(group),
-        box=Box(
-            min([box.x0 for box in boxes]),
-            min(boxes[0].y0, boxes[-1].y0),
-            max([box.x1 for box in boxes]),
-            max(boxes[0].y1, boxes[-1].y1),
+        join(group),
+        Box(
+            min([box[0] for box in boxes]),
+            min(first[1], last[1]),
+            max([box[2] for box in boxes]),
+            max(first[3], last[3]),
         ),
-        size=sorted([line.size for line in group])[len(group) // 2],
-        bold=all(line.bold for line in group),
-        soft=group[-1].soft,
+        sorted([line[2] for line in group])[len(group) // 2],
+        all(line[3] for line in group),
+        group[-1].soft,
     )
 
 
@@ -640,13 +664,17 @@ _CUT_NUMBER: Final = re.compile(r"\w[-–‑/]$")
 _ENDS: Final = (".", ":", ";", "!", "?")
 _CUTS: Final = frozenset("-–‑/")
 _HYPHENS: Final = frozenset("-\u00ad\u2010")
+_BREAKS: Final = _CUTS | _HYPHENS
 _HYPHEN: Final = re.compile(r"(?<=[^\W\d_])[-\u00ad\u2010]$")
 
 
 def join(group: Sequence[Line]) -> str:
     """Lines as one text; a word that the line break cut is whole again."""
-    if len(group) == 1 and not group[0].soft:
-        return group[0].text.replace("\u00ad", "")
+    texts = [line[0] for line in group]
+    if len(group) == 1:
+        return texts[0].replace("\u00ad", "")
+    if not any(line[4] or line[0][-1:] in _BREAKS for line in group):
+        return " ".join(texts).replace("\u00ad", "")
     pieces: list[str] = []
     before: Line | None = None
     for line in group:
@@ -680,12 +708,12 @@ def usual_pitch(pages: Iterable[Sequence[Line]]) -> float:
     distances = []
     for page in pages:
         before = math.inf
-        for line in page:
-            if line.rows:
+        for _, box, size, _, _, _, _, rows in page:
+            if rows:
                 before = math.inf
                 continue
-            middle = line.box.middle
-            drop = (middle - before) / line.size
+            middle = (box[1] + box[3]) / 2
+            drop = (middle - before) / size
             if 0.8 < drop < 2.2:
                 distances.append(drop)
             before = middle

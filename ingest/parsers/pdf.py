@@ -7,6 +7,7 @@ no script is run, no attachment is opened.
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections import Counter
@@ -135,23 +136,33 @@ def blocks_of(pages: Sequence[Read]) -> list[Block]:
 
 def _without_furniture(pages: Sequence[Read]) -> list[Read]:
     """Pages without running heads, running feet and page numbers."""
-    seen: Counter[tuple[str, int]] = Counter()
-    marginal = [{id(line): _shape(line) for line in _marginal(page)} for page in pages]
-    for near in marginal:
-        seen.update(set(near.values()))
+    marginal = [{place: _build(page.lines[place]) for place in _marginal(page)} for page in pages]
     number = _PAGE_OF if len(pages) == 1 else _PAGE_NUMBER
     often = max(2, math.ceil(0.4 * len(pages))) if len(pages) < 10 else max(4, math.ceil(0.2 * len(pages)))
-    return [
-        replace(
-            page,
-            lines=[
-                line
-                for line in page.lines
-                if id(line) not in near or not (seen[near[id(line)]] >= often or number.fullmatch(line.text))
-            ],
-        )
+    built = Counter(build for near in marginal for build in set(near.values()))
+    shapes = [
+        {place: _shape(page.lines[place]) for place, build in near.items() if built[build] >= often}
         for page, near in zip(pages, marginal, strict=True)
     ]
+    seen: Counter[tuple[str, int]] = Counter()
+    for shape in shapes:
+        seen.update(set(shape.values()))
+    result = []
+    for page, near, shape in zip(pages, marginal, shapes, strict=True):
+        out = {
+            place
+            for place in near
+            if (place in shape and seen[shape[place]] >= often) or number.fullmatch(page.lines[place].text)
+        }
+        lines = [line for place, line in enumerate(page.lines) if place not in out] if out else page.lines
+        result.append(replace(page, lines=lines))
+    return result
+
+
+def _build(line: Line) -> tuple[int, str]:
+    """What all lines of one shape have in common, told without reading them."""
+    first = line[0][:1].casefold()[:1]
+    return line[0].count(" "), "#" if "0" <= first <= "9" else first
 
 
 def _shape(line: Line) -> tuple[str, int]:
@@ -161,17 +172,15 @@ def _shape(line: Line) -> tuple[str, int]:
     return (_FIGURES.sub("#", text) if _FIGURES.search(text) else text), round(line.size)
 
 
-def _marginal(page: Read) -> list[Line]:
-    """The lines of a page that stand where running heads do: near the topmost or the lowest text."""
-    above = min((line.box.y0 for line in page.lines), default=0.0)
-    below = max((line.box.y1 for line in page.lines), default=0.0)
+def _marginal(page: Read) -> list[int]:
+    """The places of the lines of a page that stand where running heads do: near the topmost or the lowest text."""
+    boxes = [line[1] for line in page.lines]
+    above = min([box[1] for box in boxes], default=0.0)
+    below = max([box[3] for box in boxes], default=0.0)
     reach = _MARGIN * max(page.height, below - above, 1.0)
     head, foot = above + reach, below - reach
-    return [
-        line
-        for line in page.lines
-        if (line.box.y1 <= head or line.box.y0 >= foot) and not line.rows and len(line.text) <= _LONGEST_HEAD
-    ]
+    near = [place for place, (_, y0, _, y1) in enumerate(boxes) if y1 <= head or y0 >= foot]
+    return [place for place in near if not page.lines[place].rows and len(page.lines[place].text) <= _LONGEST_HEAD]
 
 
 @dataclass(slots=True)
@@ -223,7 +232,7 @@ class _Flow:
             and abs(before.box.x0 - paragraph.box.x0) < _SAME_EDGE
             and abs(before.box.x1 - paragraph.box.x1) < _SAME_EDGE
         )
-        return replace(paragraph, rows=continued(before.rows, paragraph.rows)) if same else paragraph
+        return paragraph._replace(rows=continued(before.rows, paragraph.rows)) if same else paragraph
 
 
 def _blocks(pages: Sequence[Read]) -> list[Block]:
@@ -250,12 +259,12 @@ def _blocks(pages: Sequence[Read]) -> list[Block]:
 
 def _body_size(columns: Iterable[Sequence[Line]]) -> float:
     """The font size of most words outside tables, the middle one where there are several."""
-    words: Counter[float] = Counter()
+    words: dict[float, int] = {}
     for column in columns:
-        for line in column:
-            if not line.rows:
-                words[line.size] += line.words
-    half = words.total() / 2
+        for _, _, size, _, _, count, _, rows in column:
+            if not rows:
+                words[size] = words.get(size, 0) + count
+    half = sum(words.values()) / 2
     for size in sorted(words):
         half -= words[size]
         if half <= 0:
@@ -286,8 +295,12 @@ def _block(paragraph: Paragraph, page: int, body: float, *, plain: bool) -> Bloc
     if paragraph.rows:
         return table(paragraph.rows, page)
     large = paragraph.size > _HEADING_SIZE * body
-    short = len(paragraph.text) <= _LONGEST_HEADING and not paragraph.text.endswith((".", ";", ",", ":"))
-    heading = short and (large or (paragraph.bold and not plain)) and any(sign.isalpha() for sign in paragraph.text)
+    heading = (
+        (large or (paragraph.bold and not plain))
+        and len(paragraph.text) <= _LONGEST_HEADING
+        and not paragraph.text.endswith((".", ";", ",", ":"))
+        and any(sign.isalpha() for sign in paragraph.text)
+    )
     return Block(BlockKind.HEADING if heading else BlockKind.PARAGRAPH, paragraph.text, page=page)
 
 
@@ -296,8 +309,9 @@ def _title(pdf: Any, blocks: Sequence[Block]) -> str | None:
     title = " ".join((pdf.get_metadata_value("Title") or "").split())
     if not title:
         return None
-    first = _folded(" ".join(block.text for block in blocks if block.page == 1))
-    return title if _folded(title) and _folded(title) in first else None
+    bare = _folded(title)
+    first = " ".join(block.text for block in itertools.takewhile(lambda block: block.page == 1, blocks))
+    return title if bare and (title in first or bare in _folded(first)) else None
 
 
 def _with_bookmarks(blocks: list[Block], pdf: Any) -> list[Block]:

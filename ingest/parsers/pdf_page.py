@@ -16,7 +16,7 @@ import unicodedata
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from ingest.parsers import layout
@@ -40,6 +40,9 @@ _WIDE: Final = 0.56
 _WIDE_BOLD: Final = 0.64
 _RAISED: Final = (0.30, 0.64)
 """Height, in font sizes, of figures set as exponents."""
+_SOFT: Final = "\ufffe"
+"""What PDFium writes for a hyphen that a line break caused."""
+_LIGATURES: Final = "\ufb00\ufb01\ufb02\ufb03\ufb04\ufb05\ufb06"
 _WORD: Final = re.compile(r"[^\s\ufffe]+\ufffe?")
 _ODD_SHARE: Final = 0.3
 """Share of a page's characters in lines that are turned, cut off or hidden, from which the whole page is looked at."""
@@ -63,6 +66,10 @@ class Read:
     picture: float = 0.0
     """Share of the page that its largest picture covers."""
     text: str = ""
+    rows: Sequence[str] = ()
+    """The lines of ``text`` as PDFium parts them."""
+    printable: bool = True
+    """Whether ``text`` has no sign but such as are printed, and hyphens that line breaks caused."""
     exact: bool = False
     """Whether every character was asked for."""
     layer: bool = False
@@ -72,18 +79,14 @@ class Read:
     ocr: bool = False
 
 
-@dataclass(slots=True)
-class _Buffers:
-    """Memory that PDFium writes to, the same for all lines."""
-
-    boxes: Any = field(default_factory=lambda: (ctypes.c_float * 8)())
-    rect: Any = field(default_factory=lambda: (ctypes.c_double * 4)())
-
-
-_BUFFERS: Final = _Buffers()
-_FIRST: Final = ctypes.addressof(_BUFFERS.boxes)
-_LAST: Final = _FIRST + 16
-_EDGES: Final = tuple(ctypes.addressof(_BUFFERS.rect) + 8 * edge for edge in range(4))
+_BOXES: Final = bytearray(_TWO_BOXES.size)
+"""Memory that PDFium writes the boxes of two characters to, the same for all lines: Python reads its own faster."""
+_FIRST: Final = ctypes.addressof((ctypes.c_char * _TWO_BOXES.size).from_buffer(_BOXES))
+_LAST: Final = _FIRST + _TWO_BOXES.size // 2
+_EDGE: Final = bytearray(_RECT.size)
+_EDGES: Final = tuple(ctypes.addressof((ctypes.c_char * _RECT.size).from_buffer(_EDGE)) + 8 * edge for edge in range(4))
+_tuple = tuple.__new__
+"""Makes a named tuple of all its fields without the detour over their names, for every line has two."""
 
 
 def read(
@@ -101,7 +104,7 @@ def read(
         made = Read(number, width, height, [], drawn.picture)
         made = _read(page, textpage, made, drawn, values, notes, exact=exact)
         if made.lines:
-            made.score = score(native.handle(textpage), made.text)
+            made.score = score(native.handle(textpage), made.text, made.rows, printable=made.printable)
         return made
     finally:
         textpage.close()
@@ -123,6 +126,8 @@ def _read(
     made.text = textpage.get_text_range()
     for sign in _AS_SPACE:
         made.text = made.text.replace(sign, " ")
+    made.rows = made.text.split("\r\n")
+    made.printable = "".join(made.rows).replace(_SOFT, "").isprintable()
     crop = page.get_cropbox()
     if drawn.picture >= _SCAN_SHARE:
         made.layer = bool(drawn.unseen)
@@ -131,7 +136,7 @@ def _read(
     if not (exact or len(made.text) != count or page.get_rotation()):
         grids = layout.grids(rules(drawn.paths, 0, crop[3], made.height))
         left_out: Counter[str] = Counter()
-        quick = _quick(_Sheet(handle, made.text, crop, drawn, grids), left_out)
+        quick = _quick(_Sheet(handle, made.text, made.rows, made.printable, crop, drawn, grids), left_out)
         if quick is not None:
             notes.update(left_out)
             made.lines, inside = quick
@@ -146,7 +151,9 @@ def _read(
                 made.lines += tables
             return made
     made.exact = True
-    words, turn = _visible_words(_Sheet(handle, made.text, crop, drawn, ()), [(0, count)], notes)
+    words, turn = _visible_words(
+        _Sheet(handle, made.text, made.rows, made.printable, crop, drawn, ()), [(0, count)], notes
+    )
     words += _filled(values, turn, crop[3])
     grids = layout.grids(rules(drawn.paths, turn, crop[3], made.height))
     rest, tables = layout.ruled_tables(words, grids)
@@ -185,6 +192,8 @@ class _Sheet:
 
     textpage: int
     text: str
+    rows: Sequence[str]
+    printable: bool
     crop: Bounds
     drawn: Survey
     grids: Sequence[Grid]
@@ -198,16 +207,20 @@ def _quick(sheet: _Sheet, notes: Counter[str]) -> tuple[list[Line], list[Word]] 
     """The lines of a page by their ends, and the words that stand in a drawn grid; ``None`` for an odd page."""
     char_box, char_object, font_size = native.char_box, native.char_object, native.font_size
     font_weight, count_rects = native.font_weight, native.count_rects
-    unpack, buffer = _TWO_BOXES.unpack, _BUFFERS.boxes
-    textpage, text, grids, top = sheet.textpage, sheet.text, sheet.grids, sheet.top
+    unpack, buffer, tuple_ = _TWO_BOXES.unpack, _BOXES, _tuple
+    textpage, text, top = sheet.textpage, sheet.text, sheet.top
+    spans = [(grid.ys[0] - 1, grid.ys[-1] + 1) for grid in sheet.grids]
     hiding = bool(sheet.drawn.unseen or sheet.drawn.disguised)
-    clean = not _UNCLEAN.search(text) and unicodedata.is_normalized("NFC", text)
+    # Whether :func:`cleaned` would leave the text as it is.
+    clean = (sheet.printable or not _UNCLEAN.search(text)) and (
+        text.isascii() or not (any(map(text.__contains__, _LIGATURES)) or not unicodedata.is_normalized("NFC", text))
+    )
     left, bottom, right = sheet.crop[0] - 1, sheet.crop[1] - 1, sheet.crop[2] + 1
     found: list[Line] = []
     inside: list[Word] = []
     odd: list[tuple[int, int]] = []
     soft = False
-    for start, piece, cut in _pieces(text):
+    for start, piece, cut in _pieces(sheet):
         end = start + len(piece)
         after_soft, soft = soft, cut
         if not char_box(textpage, start, _FIRST) or not char_box(textpage, end - 1, _LAST):
@@ -222,9 +235,10 @@ def _quick(sheet: _Sheet, notes: Counter[str]) -> tuple[list[Line], list[Word]] 
         size = font_size(textpage, end - 1 if raised else start)
         if size <= _UNSCALED:
             size = max(tall, r0 - x0, size) * 0.8
+        wide, uneven = x1 - x0, t0 != t1 or b0 != b1
         if (
-            x1 <= x0
-            or abs(t0 + b0 - t1 - b1) > 1.2 * max(tall, size)
+            wide <= 0
+            or (uneven and abs(t0 + b0 - t1 - b1) > 1.2 * max(tall, size))
             or x0 < left
             or x1 > right
             or b0 < bottom
@@ -244,15 +258,18 @@ def _quick(sheet: _Sheet, notes: Counter[str]) -> tuple[list[Line], list[Word]] 
                 piece, soft = piece[:-1], True
             piece = cleaned(piece).replace("\xad", "-")
         bold = font_weight(textpage, end - 1 if raised else start) >= _BOLD
-        gap = pieces == 1 and x1 - x0 > ((_WIDE_BOLD if bold else _WIDE) * count + 1.2) * size
         exponent = False
-        if pieces > 1:
+        if pieces == 1:
+            gap = wide > ((_WIDE_BOLD if bold else _WIDE) * count + 1.2) * size
+        else:
             middle = (start + end) // 2
             size = _middling(size, font_size(textpage, middle), font_size(textpage, end - 1))
             bold = bold and font_weight(textpage, middle) >= _BOLD and font_weight(textpage, end - 1) >= _BOLD
             gap, exponent = _drawn_apart(textpage, pieces, size, min(b0, b1), raised=raised)
-        y0, y1 = top - max(t0, t1), top - min(b0, b1)
-        if grids and any(y0 < grid.box.y1 and y1 > grid.box.y0 for grid in grids):
+        y0, y1 = top - t0, top - b0
+        if uneven:
+            y0, y1 = top - max(t0, t1), top - min(b0, b1)
+        if spans and any(y0 < foot and y1 > head for head, foot in spans):
             cells = None if exponent or not clean else _cells(sheet, start, end, (x0, y0, x1, y1), size, bold, soft)
             if cells is None:
                 cells = _words(sheet, start, end + soft, exact=exponent or not clean, alike=pieces == 1)
@@ -263,9 +280,12 @@ def _quick(sheet: _Sheet, notes: Counter[str]) -> tuple[list[Line], list[Word]] 
             continue
         if "  " in piece:
             piece = " ".join(piece.split())
-        head = piece.find(" ")
-        first = (x1 - x0) * (head if head > 0 else count) / count
-        line = Line(piece + "-" if soft else piece, Box(x0, y0, x1, y1), size, bold, soft, piece.count(" ") + 1, first)
+        letters = piece.find(" ")
+        first = wide * letters / count if letters > 0 else wide
+        if soft:
+            piece += "-"
+        place = tuple_(Box, (x0, y0, x1, y1))
+        line = tuple_(Line, (piece, place, size, bold, soft, piece.count(" ") + 1, first, ()))
         if after_soft and found and _beside(found[-1], line):
             found[-1] = layout.side_by_side(found[-1], line, "")  # no line ends at this hyphen
         else:
@@ -274,28 +294,33 @@ def _quick(sheet: _Sheet, notes: Counter[str]) -> tuple[list[Line], list[Word]] 
         if sum(end - start for start, end in odd) > _ODD_SHARE * len(text):
             return None
         words_, _ = _visible_words(sheet, odd, notes, turn=0)
-        if grids:
+        if spans:
             inside += words_
         else:
             found += layout.lines(_turned_left_out(words_, notes))
     return layout.rejoined(found), inside
 
 
-def _pieces(text: str) -> Iterator[tuple[int, str, bool]]:
+def _pieces(sheet: _Sheet) -> Iterator[tuple[int, str, bool]]:
     """The lines of a text without the white space around them: where each begins, and whether it ends in a hyphen
     that the line break caused."""
-    start = 0
-    for line in text.split("\n"):
-        after = start + len(line) + 1
-        if "\ufffe" in line:
-            parts = line.split("\ufffe")
+    rows, step, start = (sheet.rows, 2, 0) if sheet.printable else (sheet.text.split("\n"), 1, 0)
+    for row in rows:
+        bare = row.strip()
+        if not bare:
+            pass
+        elif _SOFT in row:
+            place = start
+            parts = row.split(_SOFT)
             for part in parts:
                 if bare := part.strip():
-                    yield start + len(part) - len(part.lstrip()), bare, part is not parts[-1]
-                start += len(part) + 1
-        elif bare := line.strip():
-            yield start + len(line) - len(line.lstrip()), bare, False
-        start = after
+                    yield place + len(part) - len(part.lstrip()), bare, part is not parts[-1]
+                place += len(part) + 1
+        elif len(bare) == len(row):
+            yield start, bare, False
+        else:
+            yield start + len(row) - len(row.lstrip()), bare, False
+        start += len(row) + step
 
 
 def _hidden(drawn: Survey, thing: int) -> bool:
@@ -308,7 +333,7 @@ def _middling(*sizes: float) -> float:
 
 def _drawn_apart(textpage: int, pieces: int, size: float, bottom: float, *, raised: bool) -> tuple[bool, bool]:
     """Whether the pieces of a line, which were just counted, leave wide gaps or overlap; whether some are raised."""
-    get_rect, unpack, buffer = native.get_rect, _RECT.unpack, _BUFFERS.rect
+    get_rect, unpack, buffer = native.get_rect, _RECT.unpack, _EDGE
     low, high = _RAISED[0] * size, _RAISED[1] * size
     end = None
     apart, exponent = False, raised
@@ -376,7 +401,7 @@ def _cells(
             break  # the last word alone runs over the edge
         end = words[low - 1][1]
         native.char_box(sheet.textpage, base + end - 1, _LAST)
-        place_ = Box(left, y0, _BUFFERS.boxes[6], y1)
+        place_ = Box(left, y0, _TWO_BOXES.unpack(_BOXES)[6], y1)
         found.append(Word(" ".join(text[words[first][0] : end].split()), place_, size, bold))
         first, left, slot = low, start, after
         if slot >= last:
@@ -387,7 +412,7 @@ def _cells(
 
 def _left(sheet: _Sheet, index: int) -> float:
     native.char_box(sheet.textpage, index, _FIRST)
-    left: float = _BUFFERS.boxes[0]
+    left: float = _TWO_BOXES.unpack(_BOXES)[0]
     return left
 
 
@@ -397,7 +422,7 @@ def _told(text: str, soft: bool) -> str:
 
 def _split(sheet: _Sheet, start: int, end: int, *, alike: bool) -> list[_Raw] | None:
     """The words of one line by the ends of each; ``None`` when one of them is too wide to be one."""
-    textpage, unpack, buffer = sheet.textpage, _TWO_BOXES.unpack, _BUFFERS.boxes
+    textpage, unpack, buffer = sheet.textpage, _TWO_BOXES.unpack, _BOXES
     found: list[_Raw] = []
     size, bold = 0.0, False
     for match in _WORD.finditer(sheet.text, start, end):
@@ -442,7 +467,7 @@ def _raw_words(textpage: int, start: int, end: int) -> list[_Raw]:
     found: list[_Raw] = []
     word: _Raw | None = None
     space = True
-    boxes, unpack = _BUFFERS.boxes, _TWO_BOXES.unpack
+    boxes, unpack = _BOXES, _TWO_BOXES.unpack
     for index in range(start, end):
         code = native.unicode_of(textpage, index)
         if code in _SPACES or not native.char_box(textpage, index, _FIRST):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from ingest import quality
@@ -17,19 +18,19 @@ _SPOILED: Final = 3.0
 """Characters of a word that one without a known meaning spoils."""
 
 
-def score(textpage: int, text: str) -> float:
+def score(textpage: int, text: str, rows: Sequence[str], *, printable: bool) -> float:
     """The quality of a text layer, whose every unknown character spoils more than itself.
 
+    ``rows`` are the lines of ``text``, and ``printable`` is whether these hold no sign but such as are printed.
     Fonts without a map to characters give letters all the same, wrong ones; PDFium knows which.
     """
-    if "\ufffe" in text:
-        text = text.replace("\ufffe", "")
-    whole = text.replace("\r\n", " ")
-    sound = whole.isprintable() and "\ufffd" not in whole and "Ã" not in whole
-    if sound and len(text) > 2 * _SAMPLE:
-        found = quality.score("\n".join(text.split("\r\n")[:: len(text) // _SAMPLE]))
+    sound = printable and "\ufffd" not in text and "Ã" not in text
+    length = len(text) - text.count("\ufffe")
+    if sound and length > 2 * _SAMPLE:
+        found = quality.score("\n".join(rows[:: length // _SAMPLE]).replace("\ufffe", ""))
         if found >= _SOUND:
             return found
+    text = text.replace("\ufffe", "")
     found = quality.score(text)
     if not sound and _CONTROL.search(text):
         count = native.count_chars(textpage)

@@ -7,9 +7,10 @@ colour of what lies beneath it, or when a filled box is painted over it afterwar
 from __future__ import annotations
 
 import ctypes
+import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import pypdfium2.raw as raw
 
@@ -31,6 +32,23 @@ _LIGHT: Final = 0xB0
 _SAME: Final = 0x20
 """Difference of a colour value up to which the eye cannot tell a text from its ground."""
 _WHITE: Final[Colour] = (255, 255, 255)
+_PLAIN: Final = -1
+"""Stands for the way in which a text is painted that is filled with a dark colour."""
+_EDGES: Final = struct.Struct("4f")
+_EDGE: Final = bytearray(_EDGES.size)
+_COLOURS: Final = struct.Struct("4I")
+_COLOUR: Final = bytearray(_COLOURS.size)
+"""Memory that PDFium writes to, the same for all objects: Python reads its own faster."""
+
+
+def _places(memory: bytearray) -> tuple[int, ...]:
+    """Where the four values in ``memory`` stand."""
+    first = ctypes.addressof((ctypes.c_char * len(memory)).from_buffer(memory))
+    return first, first + 4, first + 8, first + 12
+
+
+_EDGE_PLACES: Final = _places(_EDGE)
+_COLOUR_PLACES: Final = _places(_COLOUR)
 
 
 @dataclass(slots=True)
@@ -58,8 +76,7 @@ class _Fill:
     colour: Colour
 
 
-@dataclass(frozen=True, slots=True)
-class _Text:
+class _Text(NamedTuple):
     order: int
     thing: int
     matrix: Matrix | None
@@ -70,12 +87,6 @@ class _Pass:
     def __init__(self, area: float) -> None:
         self.found = Survey()
         self._area = area
-        self._edges = (ctypes.c_float * 4)()
-        first = ctypes.addressof(self._edges)
-        self._edge_places = (first, first + 4, first + 8, first + 12)
-        self._colour = (ctypes.c_uint * 4)()
-        first = ctypes.addressof(self._colour)
-        self._colour_places = (first, first + 4, first + 8, first + 12)
         self._order = 0
         self._texts: list[_Text] = []
         self._plain: list[tuple[int, int]] = []
@@ -87,9 +98,9 @@ class _Pass:
         """Look at the objects of a page or of a form in the order in which they are painted."""
         found = self.found
         object_type, render_mode, fill_colour = native.object_type, native.render_mode, native.fill_colour
-        red, green, blue, alpha = self._colour_places
-        colour = self._colour
-        order, plain = self._order, self._plain
+        red, green, blue, alpha = _COLOUR_PLACES
+        painted, unpack, colour = b"", _COLOURS.unpack, _COLOUR
+        order, plain, dark = self._order, self._plain, False
         for index in range(count):
             order += 1
             if order > _MOST_TEXTS:
@@ -98,7 +109,11 @@ class _Pass:
             mode = render_mode(thing)
             if mode == 0:
                 fill_colour(thing, red, green, blue, alpha)
-                if colour[3] == 255 and (colour[0] < _LIGHT or colour[1] < _LIGHT or colour[2] < _LIGHT):
+                if colour != painted:
+                    painted = bytes(colour)
+                    r, g, b, a = unpack(colour)
+                    dark = a == 255 and (r < _LIGHT or g < _LIGHT or b < _LIGHT)
+                if dark:
                     if matrix is None:
                         plain.append((order, thing))
                         continue
@@ -136,21 +151,22 @@ class _Pass:
             return
         mode, stroke = ctypes.c_int(), ctypes.c_int()
         native.path_mode(thing, ctypes.addressof(mode), ctypes.addressof(stroke))
-        if not mode.value or native.object_transparent(thing) or not native.fill_colour(thing, *self._colour_places):
+        if not mode.value or native.object_transparent(thing) or not native.fill_colour(thing, *_COLOUR_PLACES):
             return
-        colour = (self._colour[0], self._colour[1], self._colour[2])
-        if self._colour[3] == 255 and max(colour) <= 255:
+        *rgb, alpha = _COLOURS.unpack(_COLOUR)
+        colour = (rgb[0], rgb[1], rgb[2])
+        if alpha == 255 and max(colour) <= 255:
             self._fills.append(_Fill(order, bounds, colour))
             if min(colour) < _LIGHT or self._plain or self._texts:
                 self._suspicious = True
 
     def _bounds(self, thing: int, matrix: Matrix | None) -> Bounds | None:
-        edges = self._edges
-        if not native.object_bounds(thing, *self._edge_places):
+        if not native.object_bounds(thing, *_EDGE_PLACES):
             return None
-        left, bottom, right, top = edges
+        bounds: Bounds = _EDGES.unpack(_EDGE)
         if matrix is None:
-            return left, bottom, right, top
+            return bounds
+        left, bottom, right, top = bounds
         a, b, c, d, e, f = matrix
         xs = [a * x + c * y + e for x in (left, right) for y in (bottom, top)]
         ys = [b * x + d * y + f for x in (left, right) for y in (bottom, top)]
@@ -175,28 +191,33 @@ class _Pass:
         texts: Iterable[_Text] = self._texts
         if dark or fills:
             last = max(fill.order for fill in fills)
-            plain = [_Text(order, thing, None, 0) for order, thing in self._plain if dark or order < last]
+            plain = [_Text(order, thing, None, _PLAIN) for order, thing in self._plain if dark or order < last]
             texts = [*self._texts, *plain]
+        low = min([fill.bounds[1] for fill in fills], default=0.0) - 1
+        high = max([fill.bounds[3] for fill in fills], default=0.0) + 1
         for text in texts:
             bounds = self._bounds(text.thing, text.matrix)
             if bounds is None or bounds[0] >= bounds[2] or bounds[1] >= bounds[3]:
                 continue
+            if text.mode == _PLAIN and (bounds[3] < low or bounds[1] > high):
+                continue  # dark on the white of the page
             over = any(fill.order > text.order and _covers(fill.bounds, bounds) for fill in fills)
             if over and not any(_covers(picture, bounds) for picture in self._pictures):
                 self.found.disguised.add(text.thing)
                 continue
-            if text.mode not in {0, 4} or not native.fill_colour(text.thing, *self._colour_places):
+            if text.mode not in {0, 4, _PLAIN} or not native.fill_colour(text.thing, *_COLOUR_PLACES):
                 continue
-            if self._colour[3] == 0:
+            *colour, alpha = _COLOURS.unpack(_COLOUR)
+            if alpha == 0:
                 self.found.disguised.add(text.thing)
                 continue
-            if max(self._colour[:3]) > 255:  # painted with a pattern, which has no colour of its own
+            if max(colour) > 255:  # painted with a pattern, which has no colour of its own
                 continue
             if any(_meets(picture, bounds) for picture in self._pictures):
                 continue  # what a picture shows beneath is not known here
             ground = next((fill.colour for fill in reversed(fills) if fill.order < text.order and
                            _around(fill.bounds, bounds)), _WHITE)  # fmt: skip
-            if all(abs(one - other) <= _SAME for one, other in zip(self._colour[:3], ground, strict=True)):
+            if all(abs(one - other) <= _SAME for one, other in zip(colour, ground, strict=True)):
                 self.found.disguised.add(text.thing)
 
 
