@@ -174,6 +174,10 @@ WHOLE = {"blocks": [], "media_type": "x", "title": None, "pages": None, "warning
         (frame({"progress": {"done": "one", "total": 2}}), RejectReason.CRASHED),
         (frame({"progress": 7}), RejectReason.CRASHED),
         (frame({"parsed": {**WHOLE, "pages": "many"}, "resident": 1}), RejectReason.CRASHED),
+        (frame({"parsed": {**WHOLE, "pages": 1 << 63}, "resident": 1}), RejectReason.CRASHED),
+        (frame({"parsed": {**WHOLE, "pages": -1}, "resident": 1}), RejectReason.CRASHED),
+        (frame({"parsed": {**WHOLE, "quality": [[1, float("nan"), True]]}, "resident": 1}), RejectReason.CRASHED),
+        (frame({"parsed": WHOLE, "resident": float("inf")}), RejectReason.CRASHED),
         (frame({"error": {"reason": "invented", "en": "", "fr": ""}, "resident": 1}), RejectReason.CRASHED),
         (b"\x80\x04\x95" + bytes(100), RejectReason.TOO_LONG),
         (b"\xff\xff\xff\xff", RejectReason.TOO_LONG),
@@ -285,23 +289,39 @@ def refused(action):
 def write():
     with open(sys.argv[1], "wb") as stream:
         stream.write(b"x")
+def unpickle():
+    import pickle
+    pickle.loads(pickle.dumps(Source))
 print([refused(socket.socket), refused(lambda: socket.getaddrinfo("example.org", 80)),
        refused(lambda: subprocess.Popen(["true"])), refused(write),
        refused(lambda: subprocess.Popen([ocr.program() or "none"])),
        refused(lambda: subprocess.Popen(["none"], executable=ocr.program() or "none", env={"LD_PRELOAD": "x"})),
-       refused(lambda: os.kill(os.getppid(), 0)), refused(lambda: os.system("true"))])
+       refused(lambda: os.kill(os.getppid(), 0)), refused(lambda: os.system("true")),
+       refused(lambda: open(sys.argv[2], "w")), refused(lambda: open(sys.argv[2], "r+")),
+       refused(lambda: os.open(sys.argv[1], os.O_CREAT)), refused(lambda: os.open(sys.argv[2], os.O_TRUNC)),
+       refused(lambda: os.truncate(sys.argv[2], 0)), refused(lambda: os.link(sys.argv[2], sys.argv[1])),
+       refused(lambda: os.symlink(sys.argv[2], sys.argv[1])), refused(lambda: os.chmod(sys.argv[2], 0)),
+       refused(lambda: os.rmdir(os.path.dirname(sys.argv[2]))), refused(unpickle)])
 """
 
 
 def test_workers_are_confined(tmp_path: Path, root: Path) -> None:
-    """A worker can open no connection, ask no name, write no file, and neither start nor end other programs.
+    """A worker can open no connection, ask no name, and neither start nor end other programs; it unpickles nothing.
+
+    It neither makes, empties nor renames a file: a limit on sizes alone would let it do all of that.
 
     Not even Tesseract with another environment than its own, which could make it load anything.
     """
+    kept = tmp_path / "kept" / "file"
+    kept.parent.mkdir()
+    kept.write_text("as it was")
     seen = subprocess.run(
-        [sys.executable, "-c", CONFINED, str(tmp_path / "out")], check=True, capture_output=True, text=True, cwd=root
-    )
-    assert seen.stdout.strip() == str([True] * 8)
+        [sys.executable, "-c", CONFINED, str(tmp_path / "out"), str(kept)],
+        check=True, capture_output=True, text=True, cwd=root,
+    )  # fmt: skip
+    assert seen.stdout.strip() == str([True] * 18)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+    assert kept.read_text() == "as it was"
     assert socket.gethostname  # the parent keeps what the worker gave up
 
 
