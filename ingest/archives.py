@@ -124,7 +124,9 @@ class _Listing:
         self.found.append(Member(names, entry.size, digest.hexdigest(), self._worth_saying(entry.name, said)))
 
     def _blocks(self, archive: Archive, entry: Entry) -> Iterator[bytes]:
-        refused = zips.oversized(entry, self._limits.megabytes)
+        of_text = textfolders.text_of(entry.name) is not None
+        most = min(self._limits.megabytes, textfolders.MEGABYTES) if of_text else self._limits.megabytes
+        refused = zips.oversized(entry, most)
         if refused is not None:
             raise refused
         if self._expanded + entry.size > self._limits.expanded * 1_000_000:

@@ -107,7 +107,9 @@ def discover(
                     f"its sidecar {beside} cannot be used", f"sa fiche {beside} est inutilisable"
                 )
             one = _found(path, entry, corpus, None if beside is None else sidecars[beside], stray)
-            found.append(replace(one, metadata=one.metadata.over(archives.said(entry.archive))))
+            for archive in reversed(entry.archives):
+                one = replace(one, metadata=one.metadata.within(archives.said(archive)))
+            found.append(one)
         except DocumentError as error:
             rejected.append(rejection(path, error))
         seen(len(found) + len(rejected))
@@ -129,11 +131,12 @@ def rejection(path: str, error: DocumentError) -> Rejected:
 class _Entry:
     """Something that is a document or a sidecar: where it is, and what the worker told of an archive's member.
 
-    ``archive`` is the path of that archive, ``files`` are the members of a text of the law that stands in it.
+    ``archives`` are the paths of that archive and of those in it that hold the member, the outermost first; ``files``
+    are the members of a text of the law that stands in it.
     """
 
     file: Path
-    archive: str = ""
+    archives: tuple[str, ...] = ()
     member: Member | None = field(default=None, compare=False)
     files: tuple[Member, ...] = field(default=(), compare=False)
 
@@ -178,17 +181,19 @@ class _Walk:
             below = "/".join((path, *member.names))
             if member.closed:
                 self.closed.append(below)
+            within = tuple("/".join((path, *member.names[:depth])) for depth in range(len(member.names)))
             text = textfolders.text_of(member.names[-1])
             if member.refused is not None:
                 self._reject(below, member.refused.reason, member.refused.en)
             elif text is None:
-                yield from self._once(below, _Entry(file, path, member))
+                yield from self._once(below, _Entry(file, within, member))
             elif textfolders.belongs(member.names[-1][len(text) + 1 :]):
                 texts.setdefault((*member.names[:-1], text), []).append(member)
             else:
                 self._reject(below, RejectReason.UNSUPPORTED, _NO_PART)
         for names, files in texts.items():
-            yield from self._once("/".join((path, *names)), _Entry(file, path, Member(names), tuple(files)))
+            within = tuple("/".join((path, *names[:depth])) for depth in range(len(names)))
+            yield from self._once("/".join((path, *names)), _Entry(file, within, Member(names), tuple(files)))
 
     def _once(self, path: str, entry: _Entry) -> Iterator[tuple[str, _Entry]]:
         """The entry, unless a folder and an archive of one name hold files of one name."""
@@ -286,13 +291,13 @@ def _one(path: str, names: list[str], *, shared: bool) -> str | None:
 
 
 class _Archives:
-    """What sidecars say of whole archives: of every document in them that does not say it of itself."""
+    """What sidecars say of whole archives: of every document in them, as :meth:`Metadata.within` has it."""
 
     def __init__(self, corpus: str, sidecars: Mapping[str, _Entry], refused: Collection[str]) -> None:
         self._corpus = corpus
         self._sidecars = sidecars
         self._refused = refused
-        self._said: dict[str, Metadata | DocumentError] = {"": Metadata()}
+        self._said: dict[str, Metadata | DocumentError] = {}
         self.used: set[str] = set()
 
     def said(self, archive: str) -> Metadata:

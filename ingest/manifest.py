@@ -13,7 +13,7 @@ import re
 import tomllib
 import unicodedata
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -76,6 +76,17 @@ class Metadata:
         """This, and what ``other`` says where this says nothing."""
         own = {field.name: getattr(self, field.name) for field in fields(self)}
         return Metadata(**{name: getattr(other, name) if said is None else said for name, said in own.items()})
+
+    def within(self, archive: Metadata) -> Metadata:
+        """This, and what is said of the ``archive`` that holds it where this says nothing.
+
+        Whoever the archive's sidecar keeps out stays out, whatever is said inside: others may have packed that.
+        """
+        return replace(
+            self.over(archive),
+            groups=_common(self.groups, archive.groups),
+            clearance=max((one for one in (self.clearance, archive.clearance) if one is not None), default=None),
+        )
 
     @property
     def validity(self) -> Validity:
@@ -205,6 +216,15 @@ def bad_metadata(en: str, fr: str) -> DocumentError:
 
 
 # --- values ---------------------------------------------------------------------------------------------
+
+
+def _common(one: frozenset[str] | None, other: frozenset[str] | None) -> frozenset[str] | None:
+    """The groups that both audiences have; ``None`` says nothing, and :data:`PUBLIC` keeps nobody out."""
+    if one is None or other is None:
+        return other if one is None else one
+    if PUBLIC in one or PUBLIC in other:
+        return other if PUBLIC in one else one
+    return one & other
 
 
 def _read(content: bytes) -> dict[str, Any]:

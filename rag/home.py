@@ -348,7 +348,7 @@ def _readable(archive: zips.Archive, folder: str, below: Iterable[zips.Entry]) -
     """The files of a text in an archive, but for those that turn out to be bombs or broken: they are rows already."""
     for entry in below:
         name = entry.name[len(folder) + 1 :]
-        if not textfolders.belongs(name) or zips.oversized(entry) is not None:
+        if not textfolders.belongs(name) or zips.oversized(entry, textfolders.MEGABYTES) is not None:
             continue
         with suppress(DocumentError):
             yield name, list(archive.blocks(entry))

@@ -20,6 +20,8 @@ MEDIA_TYPE: Final = "application/vnd.legi+zip"
 """What a text is taken for as a whole: it is kept and served as one ZIP."""
 MOST_FILES: Final = 200_000
 """Files of one text; the largest codes have some 40,000."""
+MEGABYTES: Final = 64
+"""Of one file of a text in an archive: it is unpacked where no limit holds, too. Articles have some kilobytes."""
 _NAME: Final = re.compile(r"(?:LEGI|JORF)TEXT\d{12}")
 _PARTS: Final = ("texte", "article", "section_ta")
 _INSIDE: Final = re.compile(rf"(?P<folder>(?:.*?/)?{_NAME.pattern})/(?:{'|'.join(_PARTS)})/(?P<rest>.*)", re.DOTALL)

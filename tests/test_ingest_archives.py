@@ -24,9 +24,9 @@ from ingest.pipeline import Parts, SyncReport, plan, sync
 from ingest.reading import LocalReader
 from ingest.sandbox import Sandbox
 from ingest.source import Source
-from rag import zips
+from rag import textfolders, zips
 from rag.adapters.fake import DictStore, HashEmbedder
-from rag.catalog import Catalog, DocumentState
+from rag.catalog import Catalog, DocumentRow, DocumentState
 from rag.errors import Conflict, DocumentError, RejectReason
 from rag.home import Home
 from rag.types import Parsed, SyncOptions
@@ -264,9 +264,11 @@ class World:
     def sync(self, *, dry_run: bool = False, confirm_removals: bool = False) -> SyncReport:
         return sync(self.folder, "rh", self.parts, SyncOptions(dry_run=dry_run, confirm_removals=confirm_removals))
 
+    def rows(self) -> list[DocumentRow]:
+        return self.parts.catalog.documents("rh", self.parts.catalog.published("rh"))
+
     def states(self) -> dict[str, DocumentState]:
-        rows = self.parts.catalog.documents("rh", self.parts.catalog.published("rh"))
-        return {row.document.source: row.state for row in rows}
+        return {row.document.source: row.state for row in self.rows()}
 
 
 @pytest.fixture
@@ -392,6 +394,52 @@ def test_a_sidecar_of_an_archive_holds_for_all_in_it(world: World) -> None:
     assert {(row.path, row.reason) for row in found.rejected} == {
         ("a.zip/a.md", RejectReason.BAD_METADATA), ("a.zip/b.md", RejectReason.BAD_METADATA),
     }  # fmt: skip
+
+
+def test_a_sidecar_of_an_archive_in_an_archive_holds_for_all_in_it(world: World) -> None:
+    """It stands beside that archive, as a member of the outer one; what holds it keeps out counts, too."""
+    inner = zipped({"a.md": TEXT, "b.md": TEXT + "Deux.", "b.md.meta.toml": 'groups = ["*"]'})
+    world.write("a.zip", {"d/b.zip": inner, "d/b.zip.meta.toml": 'groups = ["juristes", "direction"]', "c.md": TEXT})
+    report = world.sync()
+    assert report.rejected == ()
+    audiences = {row.document.id: row.document.groups for row in world.rows()}
+    assert audiences == {
+        "a.zip/c.md": {"*"},
+        "a.zip/d/b.zip/a.md": {"juristes", "direction"},
+        "a.zip/d/b.zip/b.md": {"juristes", "direction"},
+    }
+    (world.folder / "a.zip.meta.toml").write_text('groups = ["direction", "presse"]\nclearance = 2')
+    world.sync()
+    audiences = {row.document.id: row.document.groups for row in world.rows()}
+    assert audiences == {
+        "a.zip/c.md": {"direction", "presse"},
+        "a.zip/d/b.zip/a.md": {"direction"},
+        "a.zip/d/b.zip/b.md": {"direction"},
+    }
+    assert {row.document.clearance for row in world.rows()} == {2}
+
+
+@pytest.mark.parametrize("said", ['groups = ["*"]', 'groups = ["presse"]', "clearance = 0"])
+def test_nothing_in_an_archive_lets_in_whom_its_sidecar_keeps_out(world: World, said: str) -> None:
+    """Neither a sidecar among its members nor the front matter of one: others may have packed them."""
+    world.write("a.zip", {"a.md": f"+++\n{said}\n+++\n{TEXT}", "b.md": TEXT + "Deux.", "b.md.meta.toml": said})
+    (world.folder / "a.zip.meta.toml").write_text('groups = ["juristes"]\nclearance = 1')
+    world.sync()
+    for row in world.rows():
+        assert row.document.groups <= {"juristes"}
+        assert row.document.clearance == 1
+
+
+def test_a_bomb_among_the_files_of_a_text_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither by the worker that lists it nor where the text is kept, which no limit holds; both skip the same file."""
+    monkeypatch.setattr(textfolders, "MEGABYTES", 1)
+    text = "LEGITEXT000000000001"
+    small, large = f"{text}/article/a.xml", f"{text}/article/b.xml"
+    path = tmp_path / "a.zip"
+    path.write_bytes(zipped({small: "<ARTICLE/>", large: os.urandom(1_000_001)}, zipfile.ZIP_STORED))
+    assert told(listed(path)) == {small: None, large: RejectReason.TOO_LARGE}
+    kept = Home.open(tmp_path / "home").keep(Source(path, (text,)))
+    assert kept == textfolders.digest([("article/a.xml", hashlib.sha256(b"<ARTICLE/>").hexdigest())])
 
 
 def test_a_member_whose_sidecar_is_in_doubt_is_not_taken_in(world: World) -> None:
