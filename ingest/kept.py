@@ -20,6 +20,8 @@ from rag.home import Home, translated
 from rag.types import Document
 
 _PREFIX: Final = "again-"
+LONGEST_NAME: Final = 255
+"""Bytes of a file's name that file systems take."""
 MOST_EXPANDED: Final = 4 << 30
 """Bytes that the files of one text may take: the largest code of French law takes a tenth of that."""
 
@@ -40,7 +42,7 @@ class Names:
         """
         self._count += 1
         place = self._folder / str(self._count)
-        name = PurePosixPath(document.source).name
+        name = _short(PurePosixPath(document.source).name)
         if not file.is_file():
             raise DocumentError(
                 RejectReason.UNREADABLE, "its source file is no longer kept", "son fichier source n'est plus conservé"
@@ -55,6 +57,13 @@ class Names:
             except OSError:  # another file system, or one without links
                 shutil.copyfile(file, place / name)
         return Source(place / name)
+
+
+def _short(name: str) -> str:
+    """``name`` where a file system takes it; a member of an archive may be called anything, and only its end counts."""
+    if len(name.encode()) <= LONGEST_NAME:
+        return name
+    return "document" + "".join(suffix for suffix in PurePosixPath(name).suffixes[-1:] if len(suffix) <= 10)
 
 
 @contextmanager

@@ -50,6 +50,17 @@ def test_a_text_of_many_files_is_its_folder_again(tmp_path: Path) -> None:
         assert (again.path / "article/LEGI/ARTI/b.xml").read_text() == "<x>article/LEGI/ARTI/b.xml</x>"
 
 
+def test_a_name_that_no_file_system_takes_is_shortened(tmp_path: Path) -> None:
+    """A member of an archive may have one: it keeps the end, by which plain texts are told apart."""
+    home = Home.open(tmp_path / "home")
+    (tmp_path / "a.md").write_text("# Titre")
+    sha256 = home.keep(Source(tmp_path / "a.md"))
+    with named(home) as names:
+        for source, name in ((f"a.zip/{'é' * 200}.md", "document.md"), (f"a.zip/{'b' * 300}", "document")):
+            again = names.source(home.file(sha256), document(source, sha256))
+            assert (again.path.name, again.path.read_text()) == (name, "# Titre")
+
+
 def test_a_file_that_is_gone_or_broken_is_said(tmp_path: Path) -> None:
     home = Home.open(tmp_path / "home")
     (tmp_path / "a.md").write_text("no ZIP")
