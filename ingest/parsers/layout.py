@@ -87,7 +87,7 @@ class Rules:
     vertical: tuple[tuple[float, float, float], ...] = ()
 
 
-_WORD_GAP: Final = 1.6
+WORD_GAP: Final = 1.6
 """Font sizes between two words beyond which they stand in different columns or cells."""
 _LEAST_COLUMN_ROWS: Final = 4
 """Lines side by side that make columns of text; fewer are a heading, an address or a form."""
@@ -136,7 +136,7 @@ def _continues(run: Sequence[Word], word: Word) -> bool:
     size = max(last.size, word.size, 1.0)
     level = abs(last.box.middle - word.box.middle) < 0.5 * size
     gap = word.box.x0 - last.box.x1
-    return level and -0.5 * size < gap < _WORD_GAP * size
+    return level and -0.5 * size < gap < WORD_GAP * size
 
 
 def _joined(runs: Sequence[list[Word]]) -> list[list[Word]]:
@@ -162,31 +162,42 @@ def rejoined(found: list[Line]) -> list[Line]:
     places = sorted((line.box.y0 + line.box.y1, line.box.x0, line.box.x1, line.size) for line in found)
     for reach in (1, 2):
         for (y, x0, x1, size), (other, left, right, _) in zip(places, places[reach:], strict=False):
-            if other - y < size and (-0.5 * size < left - x1 < _WORD_GAP * size or
-                                     -0.5 * size < x0 - right < _WORD_GAP * size):  # fmt: skip
+            if other - y < size and (-0.5 * size < left - x1 < WORD_GAP * size or
+                                     -0.5 * size < x0 - right < WORD_GAP * size):  # fmt: skip
                 return _lines_joined(found)
     return found
 
 
 def _lines_joined(found: Sequence[Line]) -> list[Line]:
     result: list[Line] = []
+    places: list[tuple[float, float, float, float]] = []
     for line in found:
+        _, (x0, y0, x1, y1), own, *_ = line
+        level = y0 + y1
         for index in range(len(result) - 1, max(-1, len(result) - 7), -1):
-            if _follows(result[index], line):
-                result[index] = side_by_side(result[index], line)
-                break
-            if _follows(line, result[index]):
-                result[index] = side_by_side(line, result[index])
-                break
+            left, right, other, size = places[index]
+            if own > size:
+                size = own
+            if not -size < level - other < size:
+                continue
+            if -0.5 * size < x0 - right < WORD_GAP * size:
+                joined = side_by_side(result[index], line)
+            elif -0.5 * size < left - x1 < WORD_GAP * size:
+                joined = side_by_side(line, result[index])
+            else:
+                continue
+            result[index], places[index] = joined, _place(joined)
+            break
         else:
             result.append(line)
+            places.append(_place(line))
     return result
 
 
-def _follows(line: Line, other: Line) -> bool:
-    size = max(line.size, other.size, 1.0)
-    level = abs(line.box.middle - other.box.middle) < 0.5 * size
-    return level and -0.5 * size < other.box.x0 - line.box.x1 < _WORD_GAP * size
+def _place(line: Line) -> tuple[float, float, float, float]:
+    """Where a line begins and ends, twice its height on the page, and its size."""
+    _, (x0, y0, x1, y1), size, *_ = line
+    return x0, x1, y0 + y1, max(size, 1.0)
 
 
 def side_by_side(line: Line, other: Line, space: str = " ") -> Line:

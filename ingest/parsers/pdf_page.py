@@ -250,7 +250,7 @@ def _quick(sheet: _Sheet, notes: Counter[str]) -> tuple[list[Line], list[Word]] 
             continue
         thing = char_object(textpage, start)
         pieces = 1 if thing == char_object(textpage, end - 1) else count_rects(textpage, start, count)
-        if hiding and (pieces > 1 or _hidden(sheet.drawn, thing)):
+        if hiding and _partly_hidden(sheet, start, end if pieces > 1 else start + 1):
             odd.append((start, end + soft))
             continue
         if not clean:
@@ -276,7 +276,12 @@ def _quick(sheet: _Sheet, notes: Counter[str]) -> tuple[list[Line], list[Word]] 
             inside += cells
             continue
         if gap or exponent:
-            found += layout.lines(_words(sheet, start, end + soft, exact=exponent or not clean, alike=pieces == 1))
+            raws = _split(sheet, start, end + soft, alike=True) if gap and clean and pieces == 1 else None
+            whole = raws and _whole(raws, top)
+            if whole:
+                found.append(whole)
+            else:
+                found += layout.lines(_words(sheet, start, end + soft, exact=exponent or not clean, alike=pieces == 1))
             continue
         if "  " in piece:
             piece = " ".join(piece.split())
@@ -323,8 +328,10 @@ def _pieces(sheet: _Sheet) -> Iterator[tuple[int, str, bool]]:
         start += len(row) + step
 
 
-def _hidden(drawn: Survey, thing: int) -> bool:
-    return thing in drawn.unseen or thing in drawn.disguised
+def _partly_hidden(sheet: _Sheet, start: int, end: int) -> bool:
+    """Whether some of the characters are drawn by an object that nobody sees."""
+    things = {native.char_object(sheet.textpage, index) for index in range(start, end)}
+    return not (things.isdisjoint(sheet.drawn.unseen) and things.isdisjoint(sheet.drawn.disguised))
 
 
 def _middling(*sizes: float) -> float:
@@ -443,6 +450,23 @@ def _split(sheet: _Sheet, start: int, end: int, *, alike: bool) -> list[_Raw] | 
             text = f"{text[:-1]}-"
         found.append(_Raw(text, [x0, min(b0, b1), x1, max(t0, t1)], size, bold, soft, True, first))
     return found
+
+
+def _whole(raws: Sequence[_Raw], top: float) -> Line | None:
+    """The line that words of one font are when no wide gap parts them, else ``None``."""
+    x0, y0, x1, y1 = raws[0].box
+    size = raws[0].size
+    wide = max(size, 1.0)
+    end, level = x1, y0 + y1
+    for raw in raws[1:]:
+        left, bottom, right, high = raw.box
+        if not -0.5 * wide < left - end < layout.WORD_GAP * wide or abs(bottom + high - level) >= wide:
+            return None
+        end, level = right, bottom + high
+        x0, y0, x1, y1 = min(x0, left), min(y0, bottom), max(x1, right), max(y1, high)
+    text = " ".join([raw.text for raw in raws])
+    first = raws[0].box[2] - raws[0].box[0]
+    return Line(text, Box(x0, top - y1, x1, top - y0), size, raws[0].bold, raws[-1].soft, len(raws), first)
 
 
 # --- character by character -----------------------------------------------------------------------------
