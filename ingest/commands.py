@@ -6,7 +6,6 @@ Exit codes: 0 all was done, 1 nothing was published, 2 the command makes no sens
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 import threading
@@ -18,7 +17,6 @@ from typing import Annotated, Final
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
@@ -31,6 +29,7 @@ from rag import schemas
 from rag.catalog import Catalog
 from rag.errors import Conflict, NotFound, VaubanError
 from rag.settings import Settings
+from rag.terminal import inert, json_text, shown
 from rag.types import SyncOptions, Workers
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
@@ -136,13 +135,13 @@ def watch_command(
         report = dispatch.sync(settings, one.folder, one.corpus, SyncOptions(automatic=True), unseen)
         told = {"corpus": one.corpus, **report.as_json()}
         if as_json:
-            print(json.dumps(told, ensure_ascii=False), flush=True)
+            print(json_text(told, indent=None), flush=True)
         else:
             moved = ", ".join(f"{name} {told[name]}" for name in ("snapshot", "added", "changed", "removed"))
             print(f"{one.corpus}: {moved}, rejected {len(report.rejected)}", flush=True)
 
     def failed(one: Watched, error: VaubanError) -> None:
-        print(f"vauban: {one.corpus}: {error.said(settings.language)}", file=sys.stderr, flush=True)
+        print(f"vauban: {one.corpus}: {inert(error.said(settings.language))}", file=sys.stderr, flush=True)
 
     watch([Watched.of(folder) for folder in folders], take_in, failed, stop=stop, poll=poll)
 
@@ -236,7 +235,7 @@ def _nothing_published(settings: Settings) -> Iterator[None]:
     try:
         yield
     except Conflict as error:
-        print(f"vauban: {error.said(settings.language)}", file=sys.stderr)
+        print(f"vauban: {inert(error.said(settings.language))}", file=sys.stderr)
         raise typer.Exit(1) from error
 
 
@@ -278,7 +277,7 @@ def _say(said: Mapping[str, object], *, as_json: bool) -> None:
     table = Table(show_header=False)
     for name, value in said.items():
         if not isinstance(value, list | dict) or value:
-            table.add_row(name, escape(str(value)))
+            table.add_row(name, shown(str(value)))
     Console(highlight=False).print(table)
 
 
@@ -288,22 +287,24 @@ def _print_findings(found: schemas.CorpusReport, language: str) -> None:
     table = Table("constat · finding", "documents", "articles", "détail · detail")
     for one in found.findings:
         detail = one.detail_fr if language == "fr" else one.detail_en
-        table.add_row(one.kind, escape("\n".join(one.documents)), escape("\n".join(one.references)), escape(detail))
+        table.add_row(
+            one.kind, "\n".join(map(shown, one.documents)), "\n".join(map(shown, one.references)), shown(detail)
+        )
     console.print(table if found.findings else "rien à signaler · nothing to report")
 
 
 def _print_json(value: object) -> None:
-    print(json.dumps(value, ensure_ascii=False, indent=2))
+    print(json_text(value))
 
 
 def _print_report(report: SyncReport, corpus: str) -> None:
     console = Console(highlight=False)
     if report.dry_run:
-        shown = [row for row in report.plan if row.action.value != "unchanged"]
-        for step in shown:
-            console.print(f"{step.action.value:<9} {escape(step.path)}")
+        going = [row for row in report.plan if row.action.value != "unchanged"]
+        for step in going:
+            console.print(f"{step.action.value:<9} {shown(step.path)}")
             for change in step.articles.changes[:ARTICLES_SHOWN]:
-                console.print(f"  {change.action.value:<9} {escape(change.place.reference)}")
+                console.print(f"  {change.action.value:<9} {shown(change.place.reference)}")
             if len(step.articles.changes) > ARTICLES_SHOWN:
                 console.print(f"  … {len(step.articles.changes) - ARTICLES_SHOWN}")
         console.print("rien n'est touché · nothing is touched")
@@ -325,7 +326,7 @@ def _print_report(report: SyncReport, corpus: str) -> None:
     if report.rejected:
         rows = Table("fichier · file", "motif · reason", "détail · detail")
         for row in report.rejected:
-            rows.add_row(escape(row.path), row.reason, escape(row.detail))
+            rows.add_row(shown(row.path), row.reason, shown(row.detail))
         console.print(rows)
         counts = Counter(str(row.reason) for row in report.rejected)
         console.print(", ".join(f"{reason}: {count}" for reason, count in sorted(counts.items())))

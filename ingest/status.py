@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from rag.catalog import Catalog, DocumentRow, DocumentState, Snapshot, SnapshotState
+from rag.terminal import shown
 from rag.types import LOW_QUALITY, Corpus, Outcome, RunStatus
 
 RUNS_SHOWN: Final = 5
@@ -155,7 +155,7 @@ def print_standings(found: list[Standing]) -> None:
 
 def _named(console: Console, corpus: str, documents: list[tuple[str, str]]) -> None:
     for path, why in documents[:_NAMED]:
-        console.print(escape(f"{corpus}: {path} — {why}"))
+        console.print(shown(f"{corpus}: {path} — {why}"))
     if len(documents) > _NAMED:
         console.print(f"{corpus}: … {len(documents) - _NAMED} {documents[0][1]}")
 
@@ -165,12 +165,12 @@ def print_run(run: RunStatus, outcomes: list[Outcome]) -> None:
     console = Console(highlight=False)
     console.print(f"{run.corpus} {run.id} {run.state.value}{f' ({run.error})' if run.error else ''}")
     if run.detail:
-        console.print(escape(run.detail))
+        console.print(shown(run.detail))
     table = Table("fichier · file", "sort · outcome", "articles", "détail · detail")
     for outcome in outcomes:
         articles = ", ".join(f"{action} {count}" for action, count in sorted(outcome.articles.items()) if count)
-        table.add_row(escape(outcome.path), outcome.action, articles, escape("; ".join(outcome.warnings)))
+        table.add_row(shown(outcome.path), outcome.action, articles, shown("; ".join(outcome.warnings)))
     for row in run.rejected:
-        table.add_row(escape(row.path), f"rejected: {row.reason}", "", escape(row.detail))
+        table.add_row(shown(row.path), f"rejected: {row.reason}", "", shown(row.detail))
     if table.row_count:
         console.print(table)

@@ -7,7 +7,6 @@ was done, 1 when it was not, 2 for a command that makes no sense, 3 published wi
 from __future__ import annotations
 
 import datetime as dt
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from rag.errors import BadRequest, CallerError, SettingsError, StoreBusy, Vauban
 from rag.home import Home
 from rag.live import Live
 from rag.settings import Settings
+from rag.terminal import inert, json_text, shown
 from rag.types import Principal, Question
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def search(
         settings, groups, lambda live: live.search(question, corpus, _checked(as_of), limit), here, generate=False
     )
     if as_json:
-        print(json.dumps([hit.model_dump(mode="json") for hit in hits], ensure_ascii=False, indent=2))
+        print(json_text([hit.model_dump(mode="json") for hit in hits]))
     else:
         _print_hits(hits)
 
@@ -114,11 +114,11 @@ def doctor(as_json: JsonOption = False) -> None:
     """Say whether this machine is fit: processor, memory, models and their hashes, store, network switches."""
     checks = health.examine(Settings.load())
     if as_json:
-        print(json.dumps([check.as_json() for check in checks], ensure_ascii=False, indent=2))
+        print(json_text([check.as_json() for check in checks]))
     else:
         table = Table("", "check", "found")
         for check in checks:
-            table.add_row("[green]ok[/]" if check.ok else "[red]no[/]", check.name, escape(check.found))
+            table.add_row("[green]ok[/]" if check.ok else "[red]no[/]", check.name, shown(check.found))
         Console().print(table)
     if not all(check.ok for check in checks):
         raise typer.Exit(1)
@@ -183,26 +183,26 @@ def _checked(text: str | None) -> str | None:
 
 
 def _print_json(value: BaseModel) -> None:
-    print(value.model_dump_json(indent=2))
+    print(json_text(value.model_dump(mode="json")))
 
 
 def _print_answer(asked: schemas.Asked) -> None:
     console = Console(highlight=False)
     console.print(f"[bold]{asked.status.value}[/]\n")
-    console.print(escape(asked.text))
+    console.print(escape(inert(asked.text)))
     if asked.passages:
         console.print()
     for passage in asked.passages:
         page = f", p. {passage.page}" if passage.page else ""
-        console.print(escape(f"[{passage.n}] {passage.title}, {passage.reference}{page} ({passage.corpus})"))
+        console.print(shown(f"[{passage.n}] {passage.title}, {passage.reference}{page} ({passage.corpus})"))
 
 
 def _print_hits(hits: list[schemas.Hit]) -> None:
     console = Console(highlight=False)
     for hit in hits:
         page = f", p. {hit.page}" if hit.page else ""
-        console.print(f"[bold]{hit.rank}.[/] {escape(f'{hit.title}, {hit.reference}{page}')} [dim]{hit.score:.3f}[/]")
-        console.print(escape(f"   {' '.join(hit.text.split())[:240]}"))
+        console.print(f"[bold]{hit.rank}.[/] {shown(f'{hit.title}, {hit.reference}{page}')} [dim]{hit.score:.3f}[/]")
+        console.print(shown(f"   {' '.join(hit.text.split())[:240]}"))
 
 
 # --- the whole command ----------------------------------------------------------------------------------
@@ -229,7 +229,7 @@ def _reported() -> Iterator[None]:
             said = error.said(Settings.load().language)
         except SettingsError:  # so nothing says which language is read
             said = f"{error.fr} · {error.en}"
-        print(f"vauban: {said}", file=sys.stderr)
+        print(f"vauban: {inert(said)}", file=sys.stderr)
         raise SystemExit(exit_code(error)) from error
 
 
