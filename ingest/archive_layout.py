@@ -32,7 +32,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from ingest.manifest import checked_name
+from ingest.manifest import LARGEST, checked_name
 from rag.catalog import DocumentRow
 from rag.errors import BadRequest
 from rag.types import Chunk, Corpus, Document, LegalStatus, Matrix, NormRank, Validity
@@ -46,6 +46,8 @@ LARGEST_LINE: Final = 16 << 20
 """Bytes of one line; a chunk has a thousand."""
 LONGEST: Final = 4_096
 """Characters of an id, a title or a path."""
+MOST: Final = 2**31 - 1
+"""Of pages, places and counts: more than that no database takes."""
 MOST_CHUNKS: Final = 10_000_000
 WIDEST: Final = 16_384
 """Dimensions of a vector."""
@@ -85,8 +87,10 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Named = Annotated[str, Field(min_length=1, max_length=LONGEST), AfterValidator(_plain)]
 Place = Annotated[str, Field(max_length=LONGEST), AfterValidator(_inside)]
 Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]
-Count = Annotated[int, Field(ge=0)]
-Page = Annotated[int, Field(ge=1)]
+Size = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, le=MOST)]
+Bounded = Annotated[int, Field(ge=0, le=LARGEST)]
+Page = Annotated[int, Field(ge=1, le=MOST)]
 Score = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -104,10 +108,10 @@ class CorpusSaid(_Line):
     title: Annotated[str, Field(max_length=LONGEST)]
     language: Language
     groups: tuple[Named, ...]
-    clearance: Count
+    clearance: Bounded
     contact: Annotated[str, Field(max_length=LONGEST)]
     norm_rank: NormRank | None
-    retention_days: Count
+    retention_days: Bounded
 
     @classmethod
     def of(cls, corpus: Corpus) -> Self:
@@ -136,7 +140,7 @@ class Embedded(_Line):
 class Sealed(_Line):
     """Size and SHA-256 of a file."""
 
-    size: Count
+    size: Size
     sha256: Sha256
 
 
@@ -168,7 +172,7 @@ class DocumentLine(_Line):
     valid_from: dt.date | None
     valid_to: dt.date | None
     groups: tuple[Named, ...]
-    clearance: Count
+    clearance: Bounded
     pages: Count | None
     legal_status: LegalStatus | None
     quality: Score | None
@@ -236,7 +240,7 @@ class ChunkLine(_Line):
     valid_from: dt.date | None
     valid_to: dt.date | None
     groups: tuple[Named, ...]
-    clearance: Count
+    clearance: Bounded
     own_references: tuple[str, ...]
     mentions: tuple[str, ...]
     legal_status: LegalStatus | None
@@ -342,7 +346,8 @@ class Archive:
         row = 0
         lines = _lines(self._folder / CHUNKS)
         for document in self.documents:
-            chunks = tuple(_read(ChunkLine, next(lines), CHUNKS).chunk() for _ in range(document.chunks))
+            # Checked again: the file may have been changed since it was verified.
+            chunks = tuple(_chunk_line(lines, self.manifest, document).chunk() for _ in range(document.chunks))
             yield document, chunks, np.array(vectors[row : row + len(chunks)], dtype=np.float32)
             row += len(chunks)
 
@@ -455,17 +460,23 @@ def _check_chunks(folder: Path, manifest: Manifest, documents: tuple[DocumentLin
     for document in documents:
         ordinal = -1
         for _ in range(document.chunks):
-            line = _read(ChunkLine, next(lines, b""), CHUNKS)
-            if (line.corpus, line.document) != (manifest.corpus.name, document.id):
-                raise refused(CHUNKS, "a chunk stands in another document", "un passage est mal placé")
-            if (line.title, line.groups, line.clearance) != (document.title, document.groups, document.clearance):
-                raise refused(CHUNKS, "a chunk contradicts its document", "un passage contredit son document")
+            line = _chunk_line(lines, manifest, document)
             if line.id in ids or line.ordinal <= ordinal or line.end < line.start:
                 raise refused(CHUNKS, "a chunk is there twice or out of order", "un passage est en double ou déplacé")
             ids.add(line.id)
             ordinal = line.ordinal
     if next(lines, None) is not None:
         raise refused(CHUNKS, "it has more chunks than the documents", "il compte trop de passages")
+
+
+def _chunk_line(lines: Iterator[bytes], manifest: Manifest, document: DocumentLine) -> ChunkLine:
+    """The next chunk, which must be one of ``document``."""
+    line = _read(ChunkLine, next(lines, b""), CHUNKS)
+    if (line.corpus, line.document) != (manifest.corpus.name, document.id):
+        raise refused(CHUNKS, "a chunk stands in another document", "un passage est mal placé")
+    if (line.title, line.groups, line.clearance) != (document.title, document.groups, document.clearance):
+        raise refused(CHUNKS, "a chunk contradicts its document", "un passage contredit son document")
+    return line
 
 
 def _check_vectors(folder: Path, manifest: Manifest) -> None:

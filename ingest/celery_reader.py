@@ -225,6 +225,8 @@ class CeleryReader:
             return []
         try:
             reply = answer_of(said)
+            if isinstance(reply.result, Reading):
+                _matching(run.flight[task].order, reply.result)
         except Unintelligible:
             _log.warning("answer not understood", extra={"task": task})
             return self._lost(run, task)
@@ -329,6 +331,23 @@ def open_celery_reader(settings: Settings, vauban: Vauban) -> Iterator[CeleryRea
             limits_of(settings),
             store=vauban.store if settings.qdrant_url else None,
         )
+
+
+def _matching(order: Order, reading: Reading) -> None:
+    """See that what came back is the document that was ordered, for its own audience and no other.
+
+    Raises:
+        Unintelligible: a worker or the broker confused it with another.
+    """
+    document = reading.document
+    groups, clearance = order.metadata.audience
+    said = (document.id, document.corpus, document.source, document.sha256, document.groups, document.clearance)
+    if said != (order.id, order.corpus.name, order.path, order.sha256, groups, clearance) or any(
+        (chunk.document, chunk.corpus, chunk.groups, chunk.clearance)
+        != (document.id, document.corpus, document.groups, document.clearance)
+        for chunk in reading.chunks
+    ):
+        raise Unintelligible("another document")
 
 
 def store_of(settings: Settings, store: VectorStore) -> str:

@@ -20,7 +20,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final, Protocol
 
-from ingest import records
+from ingest import manifest, records
 from ingest.archive_layout import (
     CHUNKS,
     DOCUMENTS,
@@ -160,7 +160,7 @@ def export(
     """Write the published snapshot of ``corpus`` into ``folder``, which must not exist or be empty.
 
     Raises:
-        BadRequest: there is something in the folder.
+        BadRequest: there is something in the folder, or it lies in the folder of a corpus.
         NotFound, Conflict: there is no such corpus; nothing of it is published.
         StoreError: the index or a kept source file is not what the catalog says.
         Cancelled, DiskFull: nothing is left behind.
@@ -181,6 +181,14 @@ def export(
             f"{folder} n'est pas vide ; indiquez un dossier qui n'existe pas encore",
             code="folder_not_empty",
         )
+    if any((above / manifest.CORPUS_FILE).exists() for above in folder.absolute().parents):
+        raise BadRequest(
+            f"{folder} lies in the folder of a corpus, whose next sync would take the export in as documents for its "
+            "whole audience; name a folder elsewhere",
+            f"{folder} est dans le dossier d'un corpus : la prochaine synchronisation y prendrait l'export pour des "
+            "documents ouverts à tout son public ; indiquez un dossier ailleurs",
+            code="folder_of_corpus",
+        )
     rows = catalog.documents(corpus, lineage)
     with translated(folder), _beside(folder) as place:
         writer = Writer(place)
@@ -189,7 +197,7 @@ def export(
         _write_chunks(writer, corpus, lineage, rows, places, progress, cancelled)
         _write_sources(writer, rows, places.home, cancelled)
         published = next(one.published for one in catalog.snapshots(corpus) if one.number == lineage[0])
-        manifest = writer.finish(
+        written = writer.finish(
             {
                 "corpus": CorpusSaid.of(declared),
                 "snapshot": lineage[0],
@@ -207,7 +215,7 @@ def export(
         folder=str(folder),
         documents=len(rows),
         chunks=count,
-        bytes=sum(sealed.size for sealed in manifest.files.values()),
+        bytes=sum(sealed.size for sealed in written.files.values()),
         seconds=time.perf_counter() - start,
     )
 
@@ -481,7 +489,7 @@ class _Import:
             document = line.document(self._name)
             groups, clearance = document.groups, document.clearance
             if line.id in audiences:
-                groups, clearance = min(audiences[line.id], key=lambda audience: (len(audience[0]), -audience[1]))
+                groups, clearance = manifest.narrowest(audiences[line.id])
             here = tuple(replace(chunk, groups=groups, clearance=clearance) for chunk in chunks)
             document = replace(document, groups=groups, clearance=clearance)
             window.append(_Arrived(line, document, here, vectors))
@@ -515,6 +523,7 @@ class _Import:
             new += fresh
             gone += leaving
         if new or gone:
+            self._refuse_foreign([chunk.id for chunk, _ in new])
             points = [
                 Point(chunk, vector, lexical.chunk_vector(chunk))
                 for (chunk, _), vector in zip(new, self._vectors(new), strict=True)
@@ -523,6 +532,16 @@ class _Import:
         self._done += sum(len(one.chunks) for one in window)
         self._progress(Stage.STAGE, self._done, self._archive.manifest.chunks)
         return rows
+
+    def _refuse_foreign(self, chunks: Sequence[str]) -> None:
+        """See that no chunk has the id of one in another corpus, whose place in the index it would take.
+
+        Raises:
+            BadRequest: one has.
+        """
+        for other in self._catalog.corpora():
+            if other.name != self._name and self._store.vectors(other.name, chunks):
+                raise refused(CHUNKS, "a chunk belongs to another corpus", "un passage appartient à un autre corpus")
 
     def _vectors(self, new: Sequence[tuple[Chunk, Vector]]) -> Sequence[Vector]:
         """The vectors that came along, when they are of the embedder here; else its own."""

@@ -217,6 +217,8 @@ class Jobs:
         target = self._allowed(folder)
 
         def work(job: _Job, run: str) -> None:
+            with recorded(self._catalog, run):
+                _unmoved(target)
             self._works.sync(target, corpus, options, progress=job.told, cancelled=job.stop.is_set, run=run)
 
         return self._queued(RunKind.SYNC, corpus, work)
@@ -237,6 +239,7 @@ class Jobs:
         def work(job: _Job, run: str) -> None:
             self._catalog.start_run(run)
             with recorded(self._catalog, run):
+                _unmoved(target)
                 snapshot, counts = self._works.export(corpus, target, progress=job.told, cancelled=job.stop.is_set)
                 self._catalog.end_run(run, RunState.DONE, snapshot=snapshot, counts=counts)
 
@@ -247,6 +250,7 @@ class Jobs:
 
         def work(job: _Job, run: str) -> None:
             with recorded(self._catalog, run):  # also what is wrong before the import notes its own end
+                _unmoved(target)
                 self._works.load(
                     target, keep_audience=keep_audience, progress=job.told, cancelled=job.stop.is_set, run=run
                 )
@@ -320,3 +324,17 @@ class Jobs:
         if not isinstance(error, VaubanError):
             with suppress(OperatorError):
                 self._catalog.end_run(run, RunState.FAILED, error=type(error).__name__, detail="a defect of Vauban")
+
+
+def _unmoved(folder: Path) -> None:
+    """See that a folder which was found below a source is still there when its turn has come.
+
+    Raises:
+        BadRequest: a part of its path is a link by now, and may lead anywhere.
+    """
+    if folder.resolve() != folder:
+        raise BadRequest(
+            f"{folder} became a link while it waited",
+            f"{folder} est devenu un lien entre-temps",
+            code="outside_sources",
+        )

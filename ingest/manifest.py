@@ -12,7 +12,7 @@ import difflib
 import re
 import tomllib
 import unicodedata
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final
@@ -216,6 +216,15 @@ def bad_metadata(en: str, fr: str) -> DocumentError:
 
 
 # --- values ---------------------------------------------------------------------------------------------
+
+
+def narrowest(audiences: Iterable[tuple[frozenset[str], int]]) -> tuple[frozenset[str], int]:
+    """Groups and clearance of those whom every one of some ``audiences`` lets in; at least one is given."""
+    groups, clearance = None, 0
+    for several, least in audiences:
+        groups, clearance = _common(groups, several), max(clearance, least)
+    assert groups is not None
+    return groups, clearance
 
 
 def _common(one: frozenset[str] | None, other: frozenset[str] | None) -> frozenset[str] | None:

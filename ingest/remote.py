@@ -20,7 +20,18 @@ from rag.types import Rejected, RunState, SyncOptions
 POLL: Final = 0.5
 """Seconds between two looks at a run."""
 _USAGE: Final = frozenset(
-    {"no_folder", "undeclared_folder", "unreadable_folder", "bad_corpus_toml", "bad_corpus_name", "bad_request"}
+    {
+        "no_folder",
+        "undeclared_folder",
+        "unreadable_folder",
+        "bad_corpus_toml",
+        "bad_corpus_name",
+        "bad_request",
+        "bad_archive",
+        "folder_not_empty",
+        "folder_of_corpus",
+        "outside_sources",
+    }
 )
 """Codes of runs that failed because they were asked for wrongly."""
 _CONFLICTS: Final = frozenset({"empty_folder", "many_removals", "subfolder_removed", "on_hold", "published_meanwhile"})

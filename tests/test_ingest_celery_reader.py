@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -277,6 +278,31 @@ def test_an_answer_that_is_not_understood_counts_as_lost() -> None:
 
     hand = Hand(lambda hand, task: worker(hand, task) if len(hand.sent) == 1 else hand.reads(task))
     assert ids(reader(hand).read([order(1)])) == ["d1"]
+
+
+@pytest.mark.parametrize(
+    "confused",
+    [
+        lambda read: replace(read, document=replace(read.document, groups=frozenset({"agents"}))),
+        lambda read: replace(read, document=replace(read.document, id="d2")),
+        lambda read: replace(read, document=replace(read.document, corpus="finances")),
+        lambda read: replace(read, document=replace(read.document, sha256="ff")),
+        lambda read: replace(read, chunks=tuple(replace(one, groups=frozenset({"agents"})) for one in read.chunks)),
+        lambda read: replace(read, chunks=tuple(replace(one, document="d2") for one in read.chunks)),
+        lambda read: replace(read, chunks=tuple(replace(one, corpus="finances") for one in read.chunks)),
+    ],
+)
+def test_an_answer_about_another_document_or_audience_counts_as_lost(confused: Callable[[Reading], Reading]) -> None:
+    """Who may read a document is what the order says, whatever a worker or the broker makes of it."""
+
+    def worker(hand: Hand, task: Task) -> None:
+        read = reading(task.order)
+        hand.reply(task, confused(read) if len(hand.sent) == 1 else read)
+
+    hand = Hand(worker)
+    ((_, result),) = reader(hand).read([order(1)])
+    assert result == reading(order(1))
+    assert len(hand.sent) == 2
 
 
 def test_workers_that_all_go_away_end_the_sync() -> None:

@@ -440,6 +440,27 @@ def test_other_work_waits_in_the_same_queue_and_leaves_its_row(slow: tuple[Jobs,
         jobs.load(tmp_path.parent, keep_audience=False)
 
 
+def test_a_folder_that_became_a_link_while_it_waited_is_refused(slow: tuple[Jobs, Slow], tmp_path: Path) -> None:
+    """Whoever may write below a source cannot turn an export, an import or a sync elsewhere."""
+    jobs, work = slow
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "here").mkdir()
+    target = tmp_path / "here" / "folder"
+    target.mkdir()
+    first = jobs.submit("rh", tmp_path, SyncOptions())
+    until(jobs, first, RunState.RUNNING)
+    runs = [
+        jobs.submit("rh", target, SyncOptions()), jobs.export("rh", target), jobs.load(target, keep_audience=False),
+    ]  # fmt: skip
+    target.rmdir()
+    (tmp_path / "here").rmdir()
+    (tmp_path / "here").symlink_to(tmp_path / "elsewhere")
+    work.go.set()
+    for run in runs:
+        assert until(jobs, run, RunState.FAILED).error == "outside_sources"
+    assert work.begun == [first]
+
+
 def test_runs_of_an_earlier_start_are_known_as_interrupted(tmp_path: Path) -> None:
     """They would otherwise seem to run for ever."""
     catalog = Catalog.open(Home.open(tmp_path / "home").catalog)

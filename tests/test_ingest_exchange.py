@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from ingest import records
 from ingest.archive_layout import Manifest, verified
 from ingest.exchange import export, import_, slug
+from ingest.pipeline import sync
 from rag.adapters.fake import DictStore
 from rag.catalog import SnapshotState
 from rag.errors import BadRequest, Cancelled, Conflict, NotFound, StoreError
@@ -304,6 +305,13 @@ def row(index: int, value: float) -> Callable[[Any], Any]:
         ("documents.jsonl", lambda said: said | {"sha256": "0" * 64}),
         ("documents.jsonl", lambda said: said | {"chunks": 3}),
         ("documents.jsonl", lambda said: said | {"clearance": -1}),
+        ("documents.jsonl", lambda said: said | {"clearance": 1 << 63}),
+        ("documents.jsonl", lambda said: said | {"pages": 1 << 31}),
+        ("documents.jsonl", lambda said: said | {"quality": float("nan")}),
+        ("manifest.json", lambda said: said | {"corpus": said["corpus"] | {"retention_days": 10**10}}),
+        ("chunks.jsonl", lambda said: said | {"page": 1 << 63}),
+        ("chunks.jsonl", lambda said: said | {"quality": float("inf")}),
+        ("chunks.jsonl", lambda said: said | {"ordinal": 1 << 63}),
         ("documents.jsonl", lambda said: said | {"title": "Autre"}),
         ("chunks.jsonl", lambda said: said | {"corpus": "finances"}),
         ("chunks.jsonl", lambda said: said | {"document": "texte-01.md"}),
@@ -326,6 +334,46 @@ def test_what_an_archive_may_not_say_is_refused(
     """Even when all checksums are right."""
     forged(archive, name, change)
     refused(archive, there)
+
+
+def test_a_chunk_of_another_corpus_is_not_replaced(archive: Path, there: World) -> None:
+    """Points are found by the ids of their chunks, so an archive that uses those of another corpus is refused."""
+    (there.folder / "corpus.toml").write_text('name = "finances"\ngroups = ["direction"]\n')
+    there.write("budget.md", "Le budget.")
+    sync(there.folder, "finances", there.parts)
+    before = there.store.contents("finances", (1,))
+    forged(archive, "chunks.jsonl", lambda said: said | {"id": before[0].chunk.id})
+    with pytest.raises(BadRequest, match="another corpus"):
+        import_(archive, there)
+    assert there.store.contents("finances", (1,)) == before
+
+
+def test_a_known_document_gets_the_narrowest_audience_that_it_ever_had(archive: Path, there: World) -> None:
+    """Everyone is not few, though it is one group."""
+    import_(archive, there)
+    there.catalog.restrict("rh", "texte-00.md", ["*"], 0)
+    rows = {row.document.id: row for row in there.catalog.documents("rh", (1,))}
+    changed = rows["texte-00.md"]
+    narrow = replace(changed.document, groups=frozenset({"direction", "presse"}), clearance=2)
+    draft = there.catalog.begin("rh")
+    there.catalog.publish(draft, added=[replace(changed, document=narrow)], removed=(), stale=(), chunks=12)
+    import_(archive, there)
+    audiences = {row.document.id: row.document for row in there.catalog.documents("rh", there.catalog.published("rh"))}
+    assert (audiences["texte-00.md"].groups, audiences["texte-00.md"].clearance) == (narrow.groups, 2)
+
+
+def test_a_file_that_is_changed_after_it_was_verified_moves_no_chunk(archive: Path) -> None:
+    found = verified(archive)
+    forged(archive, "chunks.jsonl", lambda said: said | {"groups": ["*", "presse"]})
+    with pytest.raises(BadRequest, match="contradicts"):
+        list(found.chunks())
+
+
+def test_an_export_does_not_go_where_a_sync_would_take_it_in(here: World) -> None:
+    """Its documents for people say nothing of groups, so restricted ones would be open to the whole corpus."""
+    with pytest.raises(BadRequest) as refused:
+        export("rh", here.folder / "sous" / "archive", here)
+    assert refused.value.code == "folder_of_corpus"
 
 
 def test_a_chunk_may_stand_in_it_once(archive: Path, there: World) -> None:
