@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,6 +20,9 @@ _MARK: Final = re.compile(
     r"(?:\((?P<round>\d{1,3}|\*{1,3})\)|\[(?P<square>\d{1,3})\]|(?P<raised>[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,3})"
     r"|(?P<sign>\*{1,3}|[†‡§∗])|(?P<number>\d{1,3})(?=[.)]|\s+[^\W\d_a-zà-ÿ]|\s+[«\"“']))[.)]?\s*(?=\S)"
 )
+_RAISED_SIGN: Final = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹]")
+_LETTER: Final = re.compile(r"[^\W\d_]")
+_WORD: Final = re.compile(r"\w")
 _PLAIN: Final = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
 _RAISED: Final = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -66,8 +69,18 @@ def _carried(mark: str, text: str) -> bool:
     """Whether the text refers to a note of this mark: raised, in brackets, or set close to a word."""
     if not mark.isdigit():
         return re.search(rf"[\w»).,]\s?(?:{re.escape(mark)}|\({re.escape(mark)}\))", text) is not None
-    raised = mark.translate(_RAISED)
-    return (
-        re.search(rf"(?<![⁰¹²³⁴⁵⁶⁷⁸⁹]){raised}(?![⁰¹²³⁴⁵⁶⁷⁸⁹])|\({mark}\)|\[{mark}\]|(?<=[^\W\d_»)]){mark}(?!\w)", text)
-        is not None
-    )
+    if f"({mark})" in text or f"[{mark}]" in text:
+        return True
+    for before, after in _around(mark.translate(_RAISED), text):
+        if not (_RAISED_SIGN.match(before) or _RAISED_SIGN.match(after)):
+            return True
+    return any(_LETTER.match(before) and not _WORD.match(after) for before, after in _around(mark, text))
+
+
+def _around(mark: str, text: str) -> Iterator[tuple[str, str]]:
+    """The characters before and behind every place where ``mark`` stands; no pattern is made for each mark."""
+    place = text.find(mark)
+    while place >= 0:
+        end = place + len(mark)
+        yield text[place - 1 : place] if place else "", text[end : end + 1]
+        place = text.find(mark, place + 1)

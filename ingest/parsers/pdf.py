@@ -11,7 +11,8 @@ import itertools
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -19,8 +20,10 @@ import pypdfium2
 
 from ingest import ocr, quality
 from ingest.parsers import Limits, footnotes, layout, pdf_forms, pdf_page, pdf_scan
+from ingest.parsers import pdf_native as native
 from ingest.parsers.layout import Line, Paragraph
 from ingest.parsers.pdf_page import Read
+from ingest.parsers.pdf_survey import Bounds
 from ingest.parsers.tables import continued, table
 from ingest.sniff import File, Kind
 from rag.errors import DocumentError, RejectReason
@@ -104,15 +107,30 @@ def _read(pdf: Any, count: int, notes: Counter[str], *, exact: bool) -> list[Rea
     form = pdf_forms.opened(pdf)
     for index in range(count):
         try:
-            page = pdf[index]
-            try:
-                values = [] if form is None else list(pdf_forms.values(page, form))
+            with _opened(pdf, index, form) as (page, values):
                 pages.append(pdf_page.read(page, index + 1, notes, values=values, exact=exact))
-            finally:
-                page.close()
         except pypdfium2.PdfiumError:
             notes["pages that cannot be opened"] += 1
     return pages
+
+
+@contextmanager
+def _opened(pdf: Any, index: int, form: Any) -> Iterator[tuple[int, list[tuple[str, Bounds]]]]:
+    """A page by its address, and what is filled into its form; pypdfium2's own object only where there is one."""
+    if form is not None:
+        held = pdf[index]
+        try:
+            yield native.handle(held), list(pdf_forms.values(held, form))
+        finally:
+            held.close()
+        return
+    page = native.load_page(native.handle(pdf), index)
+    if not page:
+        raise pypdfium2.PdfiumError("the page cannot be loaded")
+    try:
+        yield page, []
+    finally:
+        native.close_page(page)
 
 
 def _textless(pages: Sequence[Read], limits: Limits) -> DocumentError:

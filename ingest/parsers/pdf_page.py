@@ -17,7 +17,9 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
+
+import pypdfium2
 
 from ingest.parsers import layout
 from ingest.parsers import pdf_native as native
@@ -90,29 +92,31 @@ _tuple = tuple.__new__
 
 
 def read(
-    page: Any, number: int, notes: Counter[str], *, values: Sequence[tuple[str, Bounds]] = (), exact: bool = False
+    page: int, number: int, notes: Counter[str], *, values: Sequence[tuple[str, Bounds]] = (), exact: bool = False
 ) -> Read:
-    """The visible text of a page; what was left out is counted in ``notes``.
+    """The visible text of an open page, told by its address; what was left out is counted in ``notes``.
 
     ``values`` are texts that stand on the page without being part of its own. ``exact`` asks for every character,
     whatever the page looks like.
     """
-    width, height = page.get_size()
-    drawn = survey(page)
-    textpage = page.get_textpage()
+    width, height = native.page_width(page), native.page_height(page)
+    drawn = survey(page, width * height)
+    textpage = native.load_text(page)
+    if not textpage:
+        raise pypdfium2.PdfiumError("the text of the page cannot be loaded")
     try:
         made = Read(number, width, height, [], drawn.picture)
         made = _read(page, textpage, made, drawn, values, notes, exact=exact)
         if made.lines:
-            made.score = score(native.handle(textpage), made.text, made.rows, printable=made.printable)
+            made.score = score(textpage, made.text, made.rows, printable=made.printable)
         return made
     finally:
-        textpage.close()
+        native.close_text(textpage)
 
 
 def _read(
-    page: Any,
-    textpage: Any,
+    page: int,
+    textpage: int,
     made: Read,
     drawn: Survey,
     values: Sequence[tuple[str, Bounds]],
@@ -120,23 +124,22 @@ def _read(
     *,
     exact: bool,
 ) -> Read:
-    count = textpage.count_chars()
+    count = native.count_chars(textpage)
     if count <= 0 and not values:
         return made
-    made.text = textpage.get_text_range()
+    made.text = native.text_of(textpage, max(0, count))
     for sign in _AS_SPACE:
         made.text = made.text.replace(sign, " ")
     made.rows = made.text.split("\r\n")
     made.printable = "".join(made.rows).replace(_SOFT, "").isprintable()
-    crop = page.get_cropbox()
+    crop = native.crop_of(page)
     if drawn.picture >= _SCAN_SHARE:
         made.layer = bool(drawn.unseen)
         drawn.unseen.clear()
-    handle = native.handle(textpage)
-    if not (exact or len(made.text) != count or page.get_rotation()):
+    if not (exact or len(made.text) != count or native.page_rotation(page)):
         grids = layout.grids(rules(drawn.paths, 0, crop[3], made.height))
         left_out: Counter[str] = Counter()
-        quick = _quick(_Sheet(handle, made.text, made.rows, made.printable, crop, drawn, grids), left_out)
+        quick = _quick(_Sheet(textpage, made.text, made.rows, made.printable, crop, drawn, grids), left_out)
         if quick is not None:
             notes.update(left_out)
             made.lines, inside = quick
@@ -152,13 +155,13 @@ def _read(
             return made
     made.exact = True
     words, turn = _visible_words(
-        _Sheet(handle, made.text, made.rows, made.printable, crop, drawn, ()), [(0, count)], notes
+        _Sheet(textpage, made.text, made.rows, made.printable, crop, drawn, ()), [(0, count)], notes
     )
     words += _filled(values, turn, crop[3])
     grids = layout.grids(rules(drawn.paths, turn, crop[3], made.height))
     rest, tables = layout.ruled_tables(words, grids)
     made.lines = [*layout.lines(_turned_left_out(rest, notes)), *tables]
-    if turn in {90, 270} and not page.get_rotation():
+    if turn in {90, 270} and not native.page_rotation(page):
         made.width, made.height = made.height, made.width
     return made
 

@@ -10,7 +10,7 @@ import ctypes
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import pypdfium2.raw as raw
 
@@ -240,11 +240,9 @@ def _meets(one: Bounds, two: Bounds) -> bool:
     return one[0] < two[2] and two[0] < one[2] and one[1] < two[3] and two[1] < one[3]
 
 
-def survey(page: Any) -> Survey:
-    """What is drawn on ``page``, a page of pypdfium2 that is open."""
-    holder = native.handle(page)
-    width, height = page.get_size()
-    passed = _Pass(max(1.0, width * height))
-    passed.walk(holder, native.count_objects(holder), native.get_object, None, 0)
+def survey(page: int, area: float) -> Survey:
+    """What is drawn on an open page, told by its address, of ``area`` square points."""
+    passed = _Pass(max(1.0, area))
+    passed.walk(page, native.count_objects(page), native.get_object, None, 0)
     passed.judge()
     return passed.found
