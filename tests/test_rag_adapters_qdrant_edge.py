@@ -14,6 +14,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -174,6 +175,18 @@ def test_a_disk_that_is_nearly_full_stops_staging(store: EdgeStore, monkeypatch:
     monkeypatch.undo()
     store.stage("rh", 2, [point("3")], [published[0].point])
     assert len(store.contents("rh", (2, 1))) == 2
+
+
+def test_a_store_that_has_no_room_to_open_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opening writes what the log still has to tell; on a full disk the engine would end the process without a word."""
+    with closing(EdgeStore.open(folder, "test", DIMENSION)) as store:
+        store.stage("rh", 1, [point("1")], ())
+    monkeypatch.setattr(qdrant_edge, "free_bytes", lambda folder: 2**20)
+    with pytest.raises(DiskFull, match="nothing published is lost"):
+        EdgeStore.open(folder, "test", DIMENSION)
+    monkeypatch.undo()
+    with closing(EdgeStore.open(folder, "test", DIMENSION)) as store:
+        assert len(store.contents("rh", (1,))) == 1
 
 
 ON_A_SMALL_DISK = """

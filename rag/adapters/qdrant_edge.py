@@ -71,6 +71,9 @@ STAGING_RESERVE = 64 * 2**20
 UNDOING_RESERVE = 16 * 2**20
 """Bytes that discarding, sweeping and restricting leave free: less, for they are how space is won back."""
 
+OPENING_RESERVE = 8 * 2**20
+"""Bytes that must be free to open a store: what its log still has to tell is written then, into mapped files too."""
+
 _Params = ParamSpec("_Params")
 _Result = TypeVar("_Result")
 
@@ -94,7 +97,7 @@ class EdgeStore:
         Raises:
             StoreBusy: another process (``pid``) or this one has it open; the engine was not touched.
             FingerprintMismatch: it was filled by another embedder.
-            DiskFull: there is no room to create it.
+            DiskFull: there is no room to create or to open it.
             StoreError: it cannot be read, or a newer program wrote it.
         """
         with ExitStack() as undo:
@@ -363,6 +366,14 @@ def _load(folder: Path, dimension: int) -> edge.EdgeShard:
         _engine(new.flush)
         _engine(new.close)
         unfinished.rename(shard)
+    if free_bytes(folder) < OPENING_RESERVE:
+        megabytes = OPENING_RESERVE >> 20
+        raise DiskFull(
+            f"no space is left to open the vector store ({folder}); nothing published is lost: free {megabytes} MB and "
+            "run the command again",
+            f"plus de place pour ouvrir l'index vectoriel ({folder}) ; rien de ce qui est publié n'est perdu : libérez "
+            f"{megabytes} Mo et relancez la commande",
+        )
     return _engine(edge.EdgeShard.load, str(shard))
 
 
