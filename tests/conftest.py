@@ -25,6 +25,16 @@ for name in [name for name in os.environ if name.startswith("VAUBAN_")]:
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the long measurements, whatever else is selected, unless ``-m`` names them."""
+    if "bench" in config.option.markexpr:
+        return
+    left_out = [item for item in items if item.get_closest_marker("bench")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The folder of the checkout."""

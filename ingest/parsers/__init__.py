@@ -35,6 +35,12 @@ class Limits:
     ocr_languages: str = "fra+eng"
 
 
+PAGE_CHARACTERS: Final = 10_000
+"""Of the fullest page, twice over: what has no pages is bounded by it, since whoever splits it has no other limit."""
+PAGE_BLOCKS: Final = 100
+"""Paragraphs, items and headings of the fullest page."""
+
+
 class Parser(Protocol):
     """Reads files of one format into blocks in reading order.
 
@@ -188,7 +194,7 @@ def parse(source: Source, limits: Limits) -> Parsed:
     if source.path.is_dir():
         from ingest.parsers.legi import parse_folder
 
-        return _with_text(parse_folder(source.path, limits))
+        return _bounded(parse_folder(source.path, limits), limits)
     return parse_file(sniff(source.path, expanded=limits.expanded), limits)
 
 
@@ -199,7 +205,7 @@ def _member(source: Source, limits: Limits) -> Parsed:
 
     files = archives.text_files(source, limits)
     if files is not None:
-        return _with_text(parse_text(files, limits))
+        return _bounded(parse_text(files, limits), limits)
     name = Path(source.name.replace("\0", ""))
     return parse_file(sniff(name, archives.content(source, limits), expanded=limits.expanded), limits)
 
@@ -218,11 +224,19 @@ def parse_file(file: File, limits: Limits) -> Parsed:
             "the file nests its parts too deeply",
             "le fichier imbrique ses éléments trop profondément",
         ) from error
-    parsed = _with_text(parsed)
+    parsed = _bounded(parsed, limits)
     return replace(parsed, warnings=(file.mismatch, *parsed.warnings)) if file.mismatch else parsed
 
 
-def _with_text(parsed: Parsed) -> Parsed:
+def _bounded(parsed: Parsed, limits: Limits) -> Parsed:
+    """What was read, if there is any text in it and not more than a file may have pages of."""
     if not any(block.text.strip() for block in parsed.blocks):
         raise DocumentError(RejectReason.NO_TEXT, "the file holds no text", "le fichier ne contient aucun texte")
+    characters = sum(len(block.text) for block in parsed.blocks)
+    if characters > PAGE_CHARACTERS * limits.pages or len(parsed.blocks) > PAGE_BLOCKS * limits.pages:
+        raise DocumentError(
+            RejectReason.TOO_LONG,
+            f"the file holds more text than {limits.pages} pages (setting `file_pages`)",
+            f"le fichier contient plus de texte que {limits.pages} pages (réglage « file_pages »)",
+        )
     return parsed

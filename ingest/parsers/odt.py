@@ -14,6 +14,7 @@ from zipfile import BadZipFile
 
 import odfdo
 from lxml import etree
+from odfdo.security import SecurityError
 
 from ingest.parsers import Limits
 from ingest.parsers.figures import letters, roman
@@ -73,6 +74,12 @@ def parts(file: File) -> tuple[Element, Element | None, str | None]:
         names = package.parts
         styles = etree.fromstring(package.get_part("styles.xml"), parser) if "styles.xml" in names else None
         meta = etree.fromstring(package.get_part("meta.xml"), parser) if "meta.xml" in names else None
+    except SecurityError as error:  # its limit of the ratio has no floor
+        raise DocumentError(
+            RejectReason.TOO_LARGE,
+            "a part of the OpenDocument file would expand far beyond its size",
+            "une partie du fichier OpenDocument se déploierait bien au-delà de sa taille",
+        ) from error
     except (
         BadZipFile, zlib.error, EOFError, NotImplementedError, LookupError, ValueError, TypeError, AttributeError,
         OSError, etree.XMLSyntaxError,
