@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from ingest.difference import Action
-from ingest.discover import Discovery, Found
+from ingest.discover import Discovery, Found, sidecar_names
 from rag.catalog import DocumentRow
 from rag.errors import Conflict, RejectReason
 from rag.types import Corpus, Rejected
@@ -71,15 +71,22 @@ def compare(discovery: Discovery, published: Sequence[DocumentRow], corpus: Corp
             taken.add(known)
     present = {found.path for found in discovery.files}
     gone = _by_bytes(row for row in published if row.document.id not in taken and row.document.source not in present)
+    left = {row.path for row in discovery.rejected}
+    stale: set[str] = set()
     for found in rest:
         if found.path in ids:
             continue
         same = gone.get(found.sha256)
+        if same and (sidecars := left.intersection(sidecar_names(rows[same[0]].document.source))):
+            # Without what it says of readers, more people might read the document than may.
+            rejected.append(_away(found.path, min(sidecars)))
+            stale.add(same.pop(0))
+            continue
         ids[found.path] = same.pop(0) if same else _fresh(found.path, taken, rows)
         taken.add(ids[found.path])
     steps = [_step(found, ids[found.path], rows, corpus, reader) for found in discovery.files if found.path in ids]
     missing = [row for identifier, row in rows.items() if identifier not in taken]
-    stale = {row.document.id for row in missing if discovery.failed(row.document.source)}
+    stale |= {row.document.id for row in missing if discovery.failed(row.document.source)}
     stale |= {row.document.id for row in missing if row.document.source in doubled}
     steps += [Step(Action.REMOVED, row.document.id, before=row) for row in missing if row.document.id not in stale]
     return Plan(
@@ -147,6 +154,12 @@ def _claimed(files: Iterable[Found], rows: Mapping[str, DocumentRow]) -> tuple[d
             for other in others
         ]
     return claimed, rejected
+
+
+def _away(path: str, sidecar: str) -> Rejected:
+    return Rejected(
+        path, RejectReason.BAD_METADATA, f"it was moved without its sidecar {sidecar}; move or delete that, too"
+    )
 
 
 def _by_bytes(rows: Iterable[DocumentRow]) -> dict[str, list[str]]:

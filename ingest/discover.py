@@ -98,7 +98,7 @@ def discover(
         rejected.append(Rejected(path, RejectReason.UNSUPPORTED, _NO_PART))
 
     for path, entry in documents.items():
-        names = [name for name in _beside(path) if name in sidecars or name in refused]
+        names = [name for name in sidecar_names(path) if name in sidecars or name in refused]
         used.update(names)
         try:
             beside = _one(path, names, shared=stems[_stem(path)] > 1)
@@ -113,7 +113,7 @@ def discover(
         except DocumentError as error:
             rejected.append(rejection(path, error))
         seen(len(found) + len(rejected))
-    used |= archives.used | {name for path in refused for name in _beside(path)}
+    used |= archives.used | {name for path in refused for name in sidecar_names(path)}
     rejected += [
         Rejected(name, RejectReason.BAD_METADATA, "no document beside this sidecar has its name")
         for name in sidecars
@@ -264,7 +264,7 @@ def _stem(path: str) -> str:
     return str(PurePosixPath(path).with_suffix(""))
 
 
-def _beside(path: str) -> dict[str, None]:
+def sidecar_names(path: str) -> dict[str, None]:
     """The names that a sidecar of the document at ``path`` may have, with its ending and without."""
     return dict.fromkeys((path + SIDECAR, _stem(path) + SIDECAR))
 
