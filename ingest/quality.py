@@ -47,6 +47,8 @@ _ODD: Final = re.compile(
     r"|[*©®<>{}|^~§»«?!;$£%#=+¬°\"]+[a-zß-ÿ]|(?:[,;]|\.(?=[a-zß-ÿ]{2}))[a-zß-ÿ])"
 )
 """Words with figures or signs in them."""
+_MAYBE_ODD: Final = re.compile(r"[0-9*©®<>{}|^~§»«?!;$£%#=+¬°\",.](?<=[a-zß-ÿ].)(?:(?<![,;.])|(?=[a-zß-ÿ]))")
+"""The sign within, looked for by itself, which takes a fifth of the time."""
 _APART: Final = re.compile(r"(?<!\S)(?:[^\W\d_] ){4,}[^\W\d_](?!\S)")
 _FOREIGN: Final = (0.5, 0.85)
 """Most known words and least speakable unknown ones of a page in another language, which nobody here can judge."""
@@ -75,7 +77,7 @@ def score(text: str) -> float:
     if any(map(sample.__contains__, "/@_\\")) or _DOTTED.search(sample):
         sample = " ".join([piece for piece in chosen if not _is_address(piece)])
     judged = _judged(sample)
-    odd = len(_ODD.findall(sample)) / (min(len(pieces), _SAMPLE) + _BELIEVED)
+    odd = (len(_ODD.findall(sample)) if _MAYBE_ODD.search(sample) else 0) / (min(len(pieces), _SAMPLE) + _BELIEVED)
     marked = odd + (_marks(text, pieces) + 0.5 * cut) / (len(pieces) + _BELIEVED)
     if judged.foreign and odd < _FOREIGN_ODD and len(_OTHERS.intersection(pieces)) > 2:
         return round(max(0.0, 1.0 - marked), 3)

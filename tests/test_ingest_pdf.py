@@ -27,13 +27,16 @@ from ingest.parsers import Limits
 from ingest.parsers.layout import Box, Line
 from ingest.parsers.pdf import PdfParser
 from ingest.samples.render import SAMPLES
+from ingest.sandbox import Sandbox
 from ingest.sniff import File, Kind, sniff
+from ingest.source import Source
 from rag.errors import DocumentError, RejectReason
 from rag.types import BlockKind, PageQuality, Parsed
 
 NO_OCR = Limits(ocr_languages="")
-LEAST_RATIO = 0.4
-"""Of the bare library's pages per second; on a quiet machine it is nearer to two thirds."""
+LEAST_RATIO = {"codes": 0.55, "samples": 0.42, "shared": 0.32}
+"""Of the bare library's pages per second of CPU time: close print, our samples, files from everywhere. They measure
+0.66, 0.52 and 0.41; short pages with tables and pages in columns want more of ours beside less of the library's."""
 
 
 def canvas(path: Path, size: float = 11) -> Canvas:
@@ -373,6 +376,39 @@ def test_hostile_files_end(name: str) -> None:
     assert time.monotonic() - began < 10
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        (Limits(seconds=3, memory=8192, ocr_languages=""), RejectReason.TIMEOUT),
+        (Limits(seconds=60, memory=128, ocr_languages=""), RejectReason.CRASHED),  # PDFium aborts without memory
+    ],
+)
+def test_what_the_library_never_ends_is_ended_for_it(tmp_path: Path, limits: Limits, reason: RejectReason) -> None:
+    """A form that draws itself twice takes PDFium for ever: its time or its memory ends it, the next file is read."""
+    (tmp_path / "twice.pdf").write_bytes(
+        pdf_of(
+            CATALOGUE,
+            "<</Type/Pages/Kids[3 0 R]/Count 1>>",
+            "<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 800]/Contents 4 0 R/Resources<</XObject<</F 5 0 R>>>>>>",
+            "<</Length 5>>stream\n/F Do\nendstream",
+            "<</Type/XObject/Subtype/Form/BBox[0 0 9 9]/Length 11"
+            "/Resources<</XObject<</F 5 0 R>>>>>>stream\n/F Do /F Do\nendstream",
+        )
+    )
+    made = canvas(tmp_path / "sound.pdf")
+    write(made, 60, 700, "Le texte du fichier suivant.")
+    made.save()
+    sources = [Source(tmp_path / name) for name in ("twice.pdf", "sound.pdf")]
+    with Sandbox(limits, workers=1) as sandbox:
+        began = time.monotonic()
+        (_, stopped), (_, read_) = list(sandbox.parse(sources))
+    assert isinstance(stopped, DocumentError)
+    assert stopped.reason is reason
+    assert isinstance(read_, Parsed)
+    assert time.monotonic() - began < 30
+
+
 def test_bytes_are_read_like_a_file(tmp_path: Path) -> None:
     """The member of an archive has no path of its own, and no file is left open by either."""
     made = canvas(tmp_path / "a.pdf")
@@ -421,8 +457,8 @@ def test_quick_and_exact_agree_on_real_files(shared_data: Path) -> None:
 
 
 def bare(path: Path) -> float:
-    """Seconds that the library alone takes for the text of a file."""
-    began = time.perf_counter()
+    """Seconds of CPU time that the library alone takes for the text of a file."""
+    began = time.process_time()
     pdf = pypdfium2.PdfDocument(path)
     for page in pdf:
         textpage = page.get_textpage()
@@ -430,7 +466,7 @@ def bare(path: Path) -> float:
         textpage.close()
         page.close()
     pdf.close()
-    return time.perf_counter() - began
+    return time.process_time() - began
 
 
 def ratio(paths: list[Path], rounds: int = 5) -> float:
@@ -443,9 +479,9 @@ def ratio(paths: list[Path], rounds: int = 5) -> float:
         times = []
         for _ in range(rounds):
             library = bare(path)
-            began = time.perf_counter()
+            began = time.process_time()
             parser.parse(file, NO_OCR)
-            times.append((library, time.perf_counter() - began))
+            times.append((library, time.process_time() - began))
         ours = statistics.median(row[1] for row in times)
         seconds = seconds[0] + statistics.median(row[0] for row in times), seconds[1] + ours
     return seconds[0] / seconds[1]
@@ -484,4 +520,4 @@ def test_speed_beside_the_bare_library(
     found = {name: round(ratio(paths), 2) for name, paths in sets.items()}
     print("pages per second over those of the bare library:", found)
     record_property("ratio", found)
-    assert found["codes"] >= LEAST_RATIO
+    assert {name: ratio_ for name, ratio_ in found.items() if ratio_ < LEAST_RATIO[name]} == {}

@@ -213,7 +213,8 @@ def _quick(sheet: _Sheet, notes: Counter[str]) -> tuple[list[Line], list[Word]] 
     unpack, buffer, tuple_ = _TWO_BOXES.unpack, _BOXES, _tuple
     textpage, text, top = sheet.textpage, sheet.text, sheet.top
     spans = [(grid.ys[0] - 1, grid.ys[-1] + 1) for grid in sheet.grids]
-    hiding = bool(sheet.drawn.unseen or sheet.drawn.disguised)
+    hidden = sheet.drawn.unseen | sheet.drawn.disguised
+    hiding = bool(hidden)
     # Whether :func:`cleaned` would leave the text as it is.
     clean = (sheet.printable or not _UNCLEAN.search(text)) and (
         text.isascii() or not (any(map(text.__contains__, _LIGATURES)) or not unicodedata.is_normalized("NFC", text))
@@ -253,7 +254,7 @@ def _quick(sheet: _Sheet, notes: Counter[str]) -> tuple[list[Line], list[Word]] 
             continue
         thing = char_object(textpage, start)
         pieces = 1 if thing == char_object(textpage, end - 1) else count_rects(textpage, start, count)
-        if hiding and _partly_hidden(sheet, start, end if pieces > 1 else start + 1):
+        if hiding and (thing in hidden if pieces == 1 else _partly_hidden(sheet, start, end)):
             odd.append((start, end + soft))
             continue
         if not clean:
@@ -279,9 +280,9 @@ def _quick(sheet: _Sheet, notes: Counter[str]) -> tuple[list[Line], list[Word]] 
             inside += cells
             continue
         if gap or exponent:
-            raws = _split(sheet, start, end + soft, alike=True) if gap and clean and pieces == 1 else None
-            whole = raws and _whole(raws, top)
-            if whole:
+            alike = gap and clean and pieces == 1 and not raised
+            whole = _whole(sheet, start, end, soft, size, bold) if alike else None
+            if whole is not None:
                 found.append(whole)
             else:
                 found += layout.lines(_words(sheet, start, end + soft, exact=exponent or not clean, alike=pieces == 1))
@@ -455,21 +456,29 @@ def _split(sheet: _Sheet, start: int, end: int, *, alike: bool) -> list[_Raw] | 
     return found
 
 
-def _whole(raws: Sequence[_Raw], top: float) -> Line | None:
-    """The line that words of one font are when no wide gap parts them, else ``None``."""
-    x0, y0, x1, y1 = raws[0].box
-    size = raws[0].size
-    wide = max(size, 1.0)
-    end, level = x1, y0 + y1
-    for raw in raws[1:]:
-        left, bottom, right, high = raw.box
-        if not -0.5 * wide < left - end < layout.WORD_GAP * wide or abs(bottom + high - level) >= wide:
+def _whole(sheet: _Sheet, start: int, end: int, soft: bool, size: float, bold: bool) -> Line | None:
+    """A line of one font that is wider than usual, when no wide gap parts its words; else ``None``."""
+    textpage, unpack, buffer, char_box = sheet.textpage, _TWO_BOXES.unpack, _BOXES, native.char_box
+    wide, count = max(size, 1.0), 0
+    near, far = -0.5 * wide, layout.WORD_GAP * wide
+    right = level = begin = low = high = head = 0.0
+    for match in _WORD.finditer(sheet.text, start, end + soft):
+        first, last = match.span()
+        if not char_box(textpage, first, _FIRST) or not char_box(textpage, last - 1, _LAST):
             return None
-        end, level = right, bottom + high
-        x0, y0, x1, y1 = min(x0, left), min(y0, bottom), max(x1, right), max(y1, high)
-    text = " ".join([raw.text for raw in raws])
-    first = raws[0].box[2] - raws[0].box[0]
-    return Line(text, Box(x0, top - y1, x1, top - y0), size, raws[0].bold, raws[-1].soft, len(raws), first)
+        x0, t0, _, b0, _, t1, x1, b1 = unpack(buffer)
+        bottom, top = (b0, t0) if b0 == b1 and t0 == t1 else (min(b0, b1), max(t0, t1))
+        if x1 < x0 or x1 - x0 > (0.75 * (last - first) + 1.0) * size:
+            return None
+        if not count:
+            begin, low, high, head = x0, bottom, top, x1 - x0
+        elif not near < x0 - right < far or abs(bottom + top - level) >= wide:
+            return None
+        else:
+            low, high = min(low, bottom), max(high, top)
+        right, level, count = x1, bottom + top, count + 1
+    place = Box(begin, sheet.top - high, right, sheet.top - low)
+    return Line(_told(sheet.text[start:end], soft), place, size, bold, soft, count, head)
 
 
 # --- character by character -----------------------------------------------------------------------------
