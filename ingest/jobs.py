@@ -336,5 +336,5 @@ def _unmoved(folder: Path) -> None:
         raise BadRequest(
             f"{folder} became a link while it waited",
             f"{folder} est devenu un lien entre-temps",
-            code="outside_sources",
+            code="folder_moved",
         )

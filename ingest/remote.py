@@ -30,6 +30,7 @@ _USAGE: Final = frozenset(
         "bad_archive",
         "folder_not_empty",
         "folder_of_corpus",
+        "folder_moved",
         "outside_sources",
     }
 )

@@ -457,7 +457,7 @@ def test_a_folder_that_became_a_link_while_it_waited_is_refused(slow: tuple[Jobs
     (tmp_path / "here").symlink_to(tmp_path / "elsewhere")
     work.go.set()
     for run in runs:
-        assert until(jobs, run, RunState.FAILED).error == "outside_sources"
+        assert until(jobs, run, RunState.FAILED).error == "folder_moved"
     assert work.begun == [first]
 
 
