@@ -608,7 +608,10 @@ def _unseen(sheet: _Sheet, raw: _Raw) -> str | None:
 
 def cleaned(text: str) -> str:
     """Text in NFC without control characters; ﬁ and ﬂ as the letters they stand for, ² and № as they are."""
-    text = "".join(unicodedata.normalize("NFKC", sign) if "\ufb00" <= sign <= "\ufb06" else sign for sign in text)
+    if text.isascii() and text.isprintable():
+        return text
+    if any(map(text.__contains__, _LIGATURES)):
+        text = "".join(unicodedata.normalize("NFKC", sign) if sign in _LIGATURES else sign for sign in text)
     return unicodedata.normalize("NFC", _CONTROL.sub("", text))
 
 

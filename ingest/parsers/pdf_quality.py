@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import repeat
 from typing import Final
 
 from ingest import quality
@@ -34,6 +35,6 @@ def score(textpage: int, text: str, rows: Sequence[str], *, printable: bool) -> 
     found = quality.score(text)
     if not sound and _CONTROL.search(text):
         count = native.count_chars(textpage)
-        unknown = sum(native.unmapped(textpage, index) == 1 for index in range(count))
+        unknown = list(map(native.unmapped, repeat(textpage), range(count))).count(1)
         found = min(found, max(0.0, round(1 - _SPOILED * unknown / max(1, count), 3)))
     return found
