@@ -43,6 +43,8 @@ DOCUMENTS = 16
 MOMENTS = 8
 SAMPLES: Final = ("rh", "sante", "finances", "infrastructures")
 FAKE: Final = "fake"
+ROUNDING: Final = 1e-6
+"""What scores may differ by that are of the same texts; a real model's have differed by 6e-8."""
 
 
 class UnhurriedEmbedder(HashEmbedder):
@@ -134,6 +136,13 @@ def results(parts: Parts, corpora: Sequence[str]) -> list[tuple[str, float, str]
     return found
 
 
+def same(found: Sequence[tuple[str, float, str]], wanted: Sequence[tuple[str, float, str]]) -> bool:
+    """Whether two lists of results are one: a vector's last bits depend on the batch that it was computed in."""
+    return [(one[0], one[2]) for one in found] == [(one[0], one[2]) for one in wanted] and all(
+        abs(one[1] - other[1]) < ROUNDING for one, other in zip(found, wanted, strict=True)
+    )
+
+
 def content(parts: Parts, corpus: str) -> set[tuple[object, ...]]:
     """What is published, and nothing of how it came there: ids, texts, what decides who sees it when, documents."""
     lineage = parts.catalog.published(corpus)
@@ -213,7 +222,7 @@ def figures_of_kills(
     with opened(calm, model) as parts:
         new = {name: results(parts, [name]) for name in names}
         wanted = {name: content(parts, name) for name in names}
-    assert all(old[name] != new[name] for name in names)
+    assert not any(same(old[name], new[name]) for name in names)
 
     shutil.copytree(base, root)
     draw = random.Random(2026)
@@ -231,7 +240,7 @@ def figures_of_kills(
             )
             for name in names:
                 found = results(parts, [name])
-                seen["mixed"] += found != (new[name] if name in done else old[name])
+                seen["mixed"] += not same(found, new[name] if name in done else old[name])
             if end.code == 0:
                 seen["differences"] += sum(content(parts, name) != wanted[name] for name in names)
         seen["finished"] += end.code == 0
@@ -242,7 +251,7 @@ def figures_of_kills(
     with opened(root, model) as parts:
         for name in names:
             seen["differences"] += content(parts, name) != wanted[name]
-            seen["mixed"] += results(parts, [name]) != new[name]
+            seen["mixed"] += not same(results(parts, [name]), new[name])
             states = [snapshot.state for snapshot in parts.catalog.snapshots(name)]
             assert states.count(SnapshotState.PUBLISHED) == 2
             assert set(states) <= {SnapshotState.PUBLISHED, SnapshotState.DISCARDED}
