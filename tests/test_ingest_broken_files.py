@@ -230,14 +230,18 @@ def synced(folder: Path, root: Path, files: Iterable[Broken], limits: Limits, wo
             again = sync(folder, "casse", parts, SyncOptions())
         lineage = catalog.published("casse")
         documents = catalog.documents("casse", lineage)
-        assert sum(row.chunks for row in documents) == len(store.contents("casse", lineage)) == first.chunks
+        assert sum(row.chunks for row in documents) == len(store.contents("casse", lineage)) == again.chunks
         told = {row.document.source.split("/")[0] for row in documents} | {
             row.path.split("/")[0] for row in first.rejected
         }
     finally:
         catalog.close()
     assert told >= names, "a file is neither a document nor a row"
-    assert (again.embedded, again.added, again.changed, again.removed) == (0, 0, 0, 0)
+    # On a busy machine what ran out of time at first may be read when it is tried again, and nothing else may differ.
+    limited = sum(row.reason in {RejectReason.TIMEOUT, RejectReason.MEMORY} for row in first.rejected)
+    assert again.added <= limited
+    assert (again.changed, again.removed) == (0, 0)
+    assert again.embedded == 0 or again.added
     return {
         "files": len(names),
         "documents": len(documents),
