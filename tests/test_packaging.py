@@ -97,10 +97,11 @@ def test_the_wheel_has_its_version_command_and_licence(wheel: zipfile.ZipFile, p
 
 
 def test_the_installed_version_is_the_one_of_the_project(project: dict[str, Any], root: Path) -> None:
-    """And the changelog begins with it."""
+    """And the changelog's latest release is that; what comes after it is unreleased."""
     assert importlib.metadata.version("vauban") == project["version"]
     changelog = (root / "CHANGELOG.md").read_text(encoding="utf-8")
-    assert re.findall(r"^## (\S+)", changelog, re.MULTILINE)[0] == project["version"]
+    headings = re.findall(r"^## (\S+)", changelog, re.MULTILINE)
+    assert next(heading for heading in headings if heading != "Unreleased") == project["version"]
 
 
 def declared(project: dict[str, Any]) -> dict[str, Requirement]:
