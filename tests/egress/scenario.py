@@ -83,11 +83,15 @@ def page(url: str) -> dict[str, Any]:
         window.on("request", lambda request: asked.append(request.url))
         window.on("websocket", lambda opened: asked.append(opened.url))
         window.goto(url)
-        window.locator("#question textarea").fill(QUESTION)
-        window.locator("#send").click()
+        window.wait_for_selector(".example")  # the corpora have come, and with them what a click starts
+        conversation = window.locator("#conversation")
+        while QUESTION not in conversation.inner_text():
+            window.locator("#question textarea").fill(QUESTION)
+            window.locator("#send").click()
+            window.wait_for_timeout(3000)
         window.locator(".tools").first.wait_for(timeout=240_000)  # the answer is whole
         window.wait_for_timeout(2000)  # for what a page may fetch later
-        shown = window.locator("#conversation").inner_text()
+        shown = conversation.inner_text()
         browser.close()
     return {"requests": asked, "url": url, "shown": shown}
 
