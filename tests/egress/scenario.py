@@ -13,10 +13,12 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 
 PROGRAM = str(Path(sys.executable).with_name("vauban"))
 QUESTION = "Combien de jours de congés sur un compte épargne-temps ?"
@@ -58,6 +60,9 @@ def main(folder: Path) -> None:
         os.kill(json.loads((folder / "home" / "server.json").read_text())["pid"], signal.SIGTERM)
         report["stopped"] = server.wait(60)
     finally:
+        with suppress(psutil.NoSuchProcess):  # what is traced outlives its tracer, and holds this program's pipes
+            for traced_one in psutil.Process(server.pid).children(recursive=True):
+                traced_one.kill()
         server.kill()
     (folder / "report.json").write_text(json.dumps(report))
 
