@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -166,4 +167,5 @@ def test_a_broker_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_valkey_is_spelled_as_it_likes(server: RedisServer) -> None:
-    Broker.connect(server.url.replace("redis://", "valkey://")).close()
+    with closing(Broker.connect(server.url.replace("redis://", "valkey://"))) as broker:
+        assert broker.workers() == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import re
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -38,8 +37,6 @@ from rag.errors import (
 )
 from rag.home import Home
 from rag.types import (
-    Block,
-    BlockKind,
     Corpus,
     Matrix,
     NormRank,
@@ -51,26 +48,10 @@ from rag.types import (
     SyncOptions,
     Validity,
 )
+from tests.corpus_world import PlainParsing
 from tests.postgres_server import PostgresServer
 
 CONFIRMED = SyncOptions(confirm_removals=True)
-
-
-class PlainReader:
-    """Reads text: a line with ``# `` is a heading; a file that begins with ``BAD`` is corrupt."""
-
-    def parse(self, sources: Iterable[Source]) -> Iterator[tuple[Source, Parsed | DocumentError]]:
-        for source in sources:
-            text = re.sub(r"\A\+\+\+\n.*?\n\+\+\+\n", "", source.path.read_text(encoding="utf-8"), flags=re.DOTALL)
-            if text.startswith("BAD"):
-                yield source, DocumentError(RejectReason.CORRUPT, "cut short")
-                continue
-            blocks = tuple(
-                Block(BlockKind.HEADING, line[2:], 1) if line.startswith("# ") else Block(BlockKind.PARAGRAPH, line)
-                for line in text.splitlines()
-                if line.strip()
-            )
-            yield source, Parsed(blocks, "text/markdown")
 
 
 class Unwanted:
@@ -139,7 +120,7 @@ def world(tmp_path: Path) -> Iterator[World]:
     catalog = Catalog.open(home.catalog)
     embedder = CountingEmbedder()
     store = DictStore(embedder.fingerprint, embedder.dimension)
-    world = World(folder, Parts(home, catalog, store, embedder, LocalReader(PlainReader())), embedder, store, catalog)
+    world = World(folder, Parts(home, catalog, store, embedder, LocalReader(PlainParsing())), embedder, store, catalog)
     for number in range(12):
         world.write(f"texte-{number:02}.md", f"Le congé numéro {number}.", "Dispositions communes.")
     yield world
@@ -292,7 +273,7 @@ def test_a_sync_does_what_its_dry_run_said(world: World) -> None:
 def test_what_was_read_badly_is_remembered_with_the_run(world: World) -> None:
     """By document; those that are as they were are not listed."""
 
-    class Doubtful(PlainReader):
+    class Doubtful(PlainParsing):
         def parse(self, sources: Iterable[Source]) -> Iterator[tuple[Source, Parsed | DocumentError]]:
             for source, result in super().parse(sources):
                 assert isinstance(result, Parsed)
@@ -359,7 +340,7 @@ def test_a_wrong_sidecar_leaves_the_document_as_it_was(world: World) -> None:
 def test_a_file_that_changes_while_it_is_read_is_not_published(world: World) -> None:
     """What is published is what was compared."""
 
-    class Hurried(PlainReader):
+    class Hurried(PlainParsing):
         def parse(self, sources: Iterable[Source]) -> Iterator[tuple[Source, Parsed | DocumentError]]:
             for source, result in super().parse(sources):
                 if source.name == "texte-03.md":
@@ -369,7 +350,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_published(world: World) -> 
     world.parts = replace(world.parts, reader=LocalReader(Hurried()))
     report = world.sync()
     assert [(row.path, row.reason) for row in report.rejected] == [("texte-03.md", "unreadable")]
-    world.parts = replace(world.parts, reader=LocalReader(PlainReader()))
+    world.parts = replace(world.parts, reader=LocalReader(PlainParsing()))
     assert world.sync().added == 1
 
 
@@ -449,7 +430,7 @@ def test_a_rollback_during_a_sync_wins(world: World) -> None:
     world.sync()
     world.write("texte-03.md", "Trois.")
 
-    class Rolling(PlainReader):
+    class Rolling(PlainParsing):
         def parse(self, sources: Iterable[Source]) -> Iterator[tuple[Source, Parsed | DocumentError]]:
             world.catalog.rollback("rh")
             yield from super().parse(sources)

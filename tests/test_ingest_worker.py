@@ -318,6 +318,7 @@ def test_a_defect_leaves_no_sign_of_life(bench: Bench, file: Path) -> None:
 @pytest.mark.parametrize("said", ["", "{}", "[1]"])
 def test_what_is_no_order_is_passed_over(bench: Bench, said: str) -> None:
     bench.hands.take(said)
+    assert bench.embedder.count == 0
 
 
 def test_an_order_of_a_dead_sync_is_not_begun(bench: Bench, file: Path) -> None:
