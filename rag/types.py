@@ -271,6 +271,8 @@ class Corpus:
     contact: str = ""
     norm_rank: NormRank | None = None
     retention_days: int = 365
+    glossary: tuple[tuple[str, ...], ...] = ()
+    """Families of phrases that mean the same in its texts: acronyms, everyday words and the legal term."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,6 +357,16 @@ class Candidates:
     exact: tuple[Scored, ...] = ()
 
 
+class Found(StrEnum):
+    """How a chunk came among the hits."""
+
+    SEARCH = "search"
+    NAMED = "named"
+    """A better hit names its article."""
+    NEIGHBOUR = "neighbour"
+    """It goes on with the article of a better hit."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hit:
     """A chunk that a search returned. ``score`` is the fused (or reranked) one; the parts say where it came from.
@@ -367,6 +379,7 @@ class Hit:
     dense: float | None = None
     sparse: float | None = None
     exact: bool = False
+    found: Found = Found.SEARCH
 
 
 # --- answering -----------------------------------------------------------------------------------------
@@ -406,6 +419,7 @@ class Passage:
     shown: bool = True
     dense: float | None = None
     sparse: float | None = None
+    found: Found = Found.SEARCH
 
 
 class DropReason(StrEnum):
@@ -510,12 +524,70 @@ class Status(StrEnum):
     REFUSED = "refused"
 
 
+class NoticeKind(StrEnum):
+    """What a reader is told beside an answer; a closed list."""
+
+    AS_OF = "as_of"
+    """The day of the answer was read in the question."""
+    NEWER_VERSION = "newer_version"
+    """A text that is cited was replaced after the day of the answer."""
+    FUTURE_VERSION = "future_version"
+    """Another version of a text that is cited comes into force after today."""
+    NOT_IN_FORCE = "not_in_force"
+    """A text that is cited is repealed, expired or annulled, as its publisher says."""
+    UNKNOWN_VALIDITY = "unknown_validity"
+    """A text that is cited does not say from when it holds."""
+    LANGUAGE = "language"
+    """The question is in another language than the texts, so the search may have missed some."""
+    SPELLING = "spelling"
+    """A word of the question was also searched in another spelling."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One thing a reader should know of an answer, in the reader's language; ``passages`` are those it is about."""
+
+    kind: NoticeKind
+    text: str
+    passages: tuple[int, ...] = ()
+    day: dt.date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One way to make a question clearer: what the reader picks, and the whole question that it makes."""
+
+    label: str
+    question: str
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Two places that say opposite things on one point, the higher norm first; ``reason`` is what differs."""
+
+    first: Span
+    second: Span
+    reason: Reason
+
+
+class AsOfSource(StrEnum):
+    """Who chose the day of an answer."""
+
+    TODAY = "today"
+    ASKED = "asked"
+    """The caller, beside the question."""
+    QUESTION = "question"
+    """The words of the question."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """The finished answer and what is needed to give it again.
 
     ``question`` is the stand-alone question that was searched; ``model`` and ``prompt`` are fingerprints
-    (``model`` is ``None`` when no model drafted anything); ``timings`` are seconds by stage.
+    (``model`` is ``None`` when no model drafted anything); ``timings`` are seconds by stage. ``choices`` go with
+    ``needs_clarification``, ``conflicts`` with ``conflicting_sources``. ``prompt_budget`` is how many tokens the
+    prompt might have had.
     """
 
     status: Status
@@ -534,6 +606,11 @@ class Answer:
     contact: str = ""
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    prompt_budget: int = 0
+    notices: tuple[Notice, ...] = ()
+    choices: tuple[Choice, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
+    as_of_source: AsOfSource = AsOfSource.TODAY
 
 
 # --- the events of an answer in the making -------------------------------------------------------------
@@ -580,12 +657,16 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How a draft is written. ``temperature`` 0 is greedy; ``stop`` are strings that end it."""
+    """How a draft is written. ``temperature`` 0 is greedy; ``stop`` are strings that end it.
+
+    ``grammar`` is a GBNF grammar that the text must follow; ``None`` leaves the model free.
+    """
 
     max_tokens: int = 320
     temperature: float = 0.0
     seed: int = 0
     stop: tuple[str, ...] = ()
+    grammar: str | None = None
 
 
 # --- ingestion, as others see it -----------------------------------------------------------------------
