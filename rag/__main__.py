@@ -190,6 +190,10 @@ def _print_answer(asked: schemas.Asked) -> None:
     console = Console(highlight=False)
     console.print(f"[bold]{asked.status.value}[/]\n")
     console.print(escape(inert(asked.text)))
+    for choice in asked.choices:
+        console.print(shown(f"- {choice.question}"))
+    for notice in asked.notices:
+        console.print(f"[italic]{shown(notice.text)}[/]")
     if asked.passages:
         console.print()
     for passage in asked.passages:

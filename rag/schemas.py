@@ -95,6 +95,11 @@ class Passage(Sent):
     quality: float | None = Field(
         None, description="Between 0 and 1, where the text may have been read wrongly (a poor scan); null elsewhere."
     )
+    norm_rank: types.NormRank | None = None
+    found: types.Found = Field(
+        types.Found.SEARCH,
+        description="How it came here: by the search, because a better passage names it, or as its neighbour.",
+    )
 
 
 class Span(Sent):
@@ -124,8 +129,43 @@ class Dropped(Sent):
     reason: types.DropReason
 
 
+class Notice(Sent):
+    """One thing to know of an answer, in the reader's language; ``day`` is the date that it speaks of."""
+
+    kind: types.NoticeKind
+    text: str
+    passages: list[int]
+    day: dt.date | None
+
+
+class ClarifyingChoice(Sent):
+    """One way to make a question clearer: what the reader picks, and the question to ask then."""
+
+    label: str
+    question: str
+
+
+class Conflict(Sent):
+    """Two places that contradict each other, the higher norm first, and what differs."""
+
+    first: Span
+    second: Span
+    reason: types.Reason
+
+
+class Budget(Sent):
+    """Tokens of the prompt that the model read, and how many it might have had; both 0 when none was made."""
+
+    tokens: int
+    limit: int
+
+
 class Vauban(Sent):
-    """What stands behind an answer: how it ended, what it rests on, and what is needed to give it again."""
+    """What stands behind an answer: how it ended, what it rests on, and what is needed to give it again.
+
+    ``as_of_source`` says who chose the day ``as_of``: nobody (today), the caller, or the words of the question.
+    ``choices`` come with ``needs_clarification`` and ``conflicts`` with ``conflicting_sources``.
+    """
 
     status: types.Status
     claims: list[Claim]
@@ -138,6 +178,11 @@ class Vauban(Sent):
     prompt: str | None
     timings: dict[str, float]
     contact: str
+    notices: list[Notice] = Field(default_factory=list)
+    choices: list[ClarifyingChoice] = Field(default_factory=list)
+    conflicts: list[Conflict] = Field(default_factory=list)
+    as_of_source: types.AsOfSource = types.AsOfSource.TODAY
+    budget: Budget = Budget(tokens=0, limit=0)
 
 
 class VaubanDelta(Sent):
@@ -851,6 +896,8 @@ def passage(found: types.Passage, snapshot: int | None = None) -> Passage:
         url=document_url(chunk.corpus, chunk.document, snapshot),
         legal_status=chunk.legal_status,
         quality=_low(chunk.quality),
+        norm_rank=chunk.norm_rank,
+        found=found.found,
     )
 
 
@@ -873,8 +920,12 @@ def claim(placed: types.PlacedClaim) -> Claim:
         verdict=judged.verdict,
         reason=judged.reason,
         passages=list(judged.cited),
-        spans=[Span(passage=span.passage, start=span.start, end=span.end) for span in judged.spans],
+        spans=[_span(span) for span in judged.spans],
     )
+
+
+def _span(span: types.Span) -> Span:
+    return Span(passage=span.passage, start=span.start, end=span.end)
 
 
 def vauban_object(answer: types.Answer) -> Vauban:
@@ -891,6 +942,15 @@ def vauban_object(answer: types.Answer) -> Vauban:
         prompt=answer.prompt,
         timings=dict(answer.timings),
         contact=answer.contact,
+        notices=[
+            Notice(kind=one.kind, text=one.text, passages=list(one.passages), day=one.day) for one in answer.notices
+        ],
+        choices=[ClarifyingChoice(label=one.label, question=one.question) for one in answer.choices],
+        conflicts=[
+            Conflict(first=_span(one.first), second=_span(one.second), reason=one.reason) for one in answer.conflicts
+        ],
+        as_of_source=answer.as_of_source,
+        budget=Budget(tokens=answer.prompt_tokens, limit=answer.prompt_budget),
     )
 
 

@@ -28,7 +28,7 @@ from rag.api import create_app
 from rag.catalog import DocumentState
 from rag.errors import RejectReason, VaubanError
 from rag.settings import PREFIX, Settings
-from rag.types import DropReason, NormRank, Policy, Reason, RunState, Status
+from rag.types import AsOfSource, DropReason, Found, NormRank, NoticeKind, Policy, Reason, RunState, Status
 from tests.rag_server import parts, serving
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -226,7 +226,9 @@ def test_every_endpoint_is_named(readme: str, described: dict[str, Any]) -> None
     assert "`/openapi.json`" in readme
 
 
-@pytest.mark.parametrize("names", [Status, Reason, DropReason, RejectReason, NormRank, Policy, RunState, DocumentState])
+@pytest.mark.parametrize("names", [
+    Status, Reason, DropReason, RejectReason, NormRank, Policy, RunState, DocumentState, NoticeKind, Found, AsOfSource
+])  # fmt: skip
 def test_every_name_of_a_closed_list_is_named(names: type[Status], readme: str) -> None:
     """What an answer, a claim, a passage, a file, a document or a run can be."""
     assert not [member.value for member in names if f"`{member.value}`" not in readme]

@@ -82,11 +82,12 @@ def test_an_answer_has_exactly_the_keys_of_the_design(client: TestClient) -> Non
     """Clients may rely on each of them."""
     vauban = ask(client).json()["vauban"]
     assert sorted(vauban) == sorted(
-        "status claims passages dropped snapshots as_of question model prompt timings contact".split()
+        "status claims passages dropped snapshots as_of as_of_source question model prompt timings contact notices "
+        "choices conflicts budget".split()
     )
     assert sorted(vauban["passages"][0]) == sorted(
         "n id corpus document title reference path page page_end valid_from valid_to text score shown url "
-        "legal_status quality".split()
+        "legal_status quality norm_rank found".split()
     )
     assert sorted(vauban["claims"][0]) == sorted("start end text verdict reason passages spans".split())
 

@@ -63,6 +63,7 @@ def passage(n: int = 1, **changes: Any) -> schemas.Passage:
         "score": 0.9,
         "shown": True,
         "url": "/v1/corpora/rh/documents/conges?snapshot=3",
+        "norm_rank": "decree",
     }
     return schemas.Passage(**(values | changes))
 
@@ -391,6 +392,36 @@ def test_passages_stand_before_the_answer() -> None:
     assert 'class="answer"' not in render.conversation((made,), "fr")
 
 
+def test_a_question_to_be_made_clearer_offers_what_to_ask() -> None:
+    """Each way is a button with the whole question, which nothing in it can break out of."""
+    whole = turn(status="needs_clarification").whole
+    assert whole is not None
+    choice = {"label": "Agent <contractuel>", "question": 'Quels congés "contractuel" ?'}
+    asked = schemas.Vauban.model_validate(whole.model_dump() | {"choices": [choice]})
+    page = render.conversation((turn(whole=asked),), "fr")
+    assert "Agent &lt;contractuel&gt;</button>" in page
+    assert 'data-question="Quels congés &quot;contractuel&quot; ?"' in page
+    assert 'class="examples choices"' not in render.conversation((turn(),), "fr")
+
+
+def test_what_to_know_of_an_answer_stands_below_it_and_is_copied() -> None:
+    """Other versions, and the day that was read in the question."""
+    whole = turn().whole
+    assert whole is not None
+    notice = {"kind": "newer_version", "text": "Une version <plus> récente", "passages": [1], "day": "2026-02-01"}
+    told = schemas.Vauban.model_validate(whole.model_dump() | {"notices": [notice], "as_of_source": "question"})
+    page = render.conversation((turn(whole=told),), "fr")
+    assert '<li class="is-newer_version">Une version &lt;plus&gt; récente</li>' in page
+    assert "date lue dans la question" in page
+    assert "Une version <plus> récente" in render.copied(turn(whole=told), "fr")
+
+
+def test_a_card_says_that_its_passage_was_brought_along() -> None:
+    """A passage that the search itself did not find is there for a reason."""
+    page = render.sources((turn(passages=[passage(found="named")]),), "fr")
+    assert "parce qu&#x27;un passage mieux classé y renvoie" in page
+
+
 def test_a_screen_reader_is_told_start_and_end_only() -> None:
     """Not each sentence."""
     phases = [Phase.SEARCHING, Phase.DRAFTING, Phase.WAITING, Phase.WRITING]
@@ -480,6 +511,7 @@ def test_every_text_is_used_and_every_use_has_a_text(root: Path) -> None:
     }
     built = {f"notice_{part}" for part in ("machine", "kept", "feedback", "local")}
     built |= {f"reason_{reason}" for reason in words.REASONS}
+    built |= {f"found_{found}" for found in schemas.types.Found if found != "search"}
     values = {*schemas.types.Status, *schemas.types.NormRank, *schemas.types.LegalStatus, *Phase}
     assert words.known() <= literals | built | values
     assert built <= words.known()
@@ -499,7 +531,7 @@ def test_the_reasons_are_those_of_the_api() -> None:
 
 def test_what_became_of_a_rule_and_a_poor_scan_are_said_beside_the_passage() -> None:
     """A usual passage says nothing of either."""
-    facts = [render._facts(Turn(1, "Q"), passage(**said), "fr") for said in (
+    facts = [render._facts(passage(**said), "fr") for said in (
         {}, {"legal_status": "in_force"}, {"legal_status": "repealed"}, {"quality": 0.4}
     )]  # fmt: skip
     assert [("abrogé" in one, "numérisé" in one) for one in facts] == [

@@ -135,6 +135,8 @@ def _turn(turn: Turn, language: str) -> str:
         _light(turn, language),
         f'<p class="status is-{kind}"><span class="sign" aria-hidden="true"></span>{safe(status(turn, language))}</p>',
         f'<div class="answer">{"".join(_blocks(turn, language))}</div>' if turn.text else "",
+        _choices(turn, language),
+        _notices(turn, language),
         _found(turn, language),
         _tools(turn, language) if turn.phase is Phase.DONE else "",
         "</article>",
@@ -146,10 +148,31 @@ def _light(turn: Turn, language: str) -> str:
     """The date under which the question was read, and the question itself when it was completed from the history."""
     parts = []
     if turn.as_of:
-        parts.append(say("as_of", language, day(turn.as_of, language)))
+        read = turn.whole is not None and turn.whole.as_of_source == "question"
+        parts.append(say("as_of_read" if read else "as_of", language, day(turn.as_of, language)))
     if turn.understood.split() != turn.question.split() and turn.understood:
         parts.append(say("understood", language, turn.understood))
     return f'<p class="light">{"<br>".join(map(safe, parts))}</p>' if parts else ""
+
+
+def _choices(turn: Turn, language: str) -> str:
+    """The ways to make the question clearer; picking one writes the whole question into the form."""
+    if not (turn.whole and turn.whole.choices):
+        return ""
+    items = "".join(
+        f'<li><button type="button" class="example" data-question="{safe(" ".join(choice.question.split()))}">'
+        f"{safe(choice.label)}</button></li>"
+        for choice in turn.whole.choices
+    )
+    return f'<ul class="examples choices" aria-label="{safe(say("choices", language))}">{items}</ul>'
+
+
+def _notices(turn: Turn, language: str) -> str:
+    """What the reader should know of the answer: other versions, dates, spelling."""
+    if not (turn.whole and turn.whole.notices):
+        return ""
+    items = "".join(f'<li class="is-{notice.kind.value}">{safe(notice.text)}</li>' for notice in turn.whole.notices)
+    return f'<ul class="notices" aria-label="{safe(say("notices", language))}">{items}</ul>'
 
 
 def _blocks(turn: Turn, language: str) -> Iterator[str]:
@@ -301,7 +324,7 @@ def _card(turn: Turn, passage: schemas.Passage, language: str) -> str:
         f'<details class="source" id="source-{name}" data-turn="{turn.number}"><summary>'
         f'<span class="n">{passage.n}</span><span class="what"><span class="name">{safe(passage.title)}</span>'
         f'{reference}<span class="preview">{safe(_preview(passage.text))}</span></span>{cited}</summary>'
-        f'<div class="body"><dl>{_facts(turn, passage, language)}</dl>{_omitted(turn, passage, language)}'
+        f'<div class="body"><dl>{_facts(passage, language)}</dl>{_omitted(turn, passage, language)}'
         f"<h3>{safe(say('passage', language))}</h3>"
         f'<blockquote class="passage"{_spoken(turn, passage)}>{highlighted(passage.text, spans)}</blockquote>'
         + (f'<p class="hint">{safe(say("supporting", language))}</p>' if spans else "")
@@ -385,13 +408,14 @@ def _preview(text: str) -> str:
     return text if len(text) <= PREVIEW else text[:PREVIEW].rsplit(" ", 1)[0] + "…"
 
 
-def _facts(turn: Turn, passage: schemas.Passage, language: str) -> str:
-    document = turn.document(passage)
+def _facts(passage: schemas.Passage, language: str) -> str:
     facts = [("place", " › ".join(passage.path)), ("validity", validity(passage, language))]
-    if document and document.norm_rank:
-        facts.append(("norm", say(document.norm_rank.value, language)))
+    if passage.norm_rank:
+        facts.append(("norm", say(passage.norm_rank.value, language)))
     if passage.legal_status is not None and passage.legal_status.value != "in_force":
         facts.append(("legal_status", say(passage.legal_status.value, language)))
+    if passage.found != "search":
+        facts.append(("found_by", say(f"found_{passage.found.value}", language)))
     if passage.quality is not None:
         facts.append(("reading", say("poor_reading", language)))
     if passage.page:
@@ -460,6 +484,8 @@ def copied(turn: Turn, language: str) -> str:
     cited = [passage for passage in turn.passages or () if passage.n in turn.cited]
     lines = [say("copied_question", language, plain(turn.question)), "", plain(turn.text)]
     references = [_reference(passage, language) for passage in cited or turn.passages or ()]
+    if turn.whole and turn.whole.notices:
+        lines += ["", *(plain(notice.text) for notice in turn.whole.notices)]
     if references:
         lines += ["", say("copied_sources" if cited else "copied_nearest", language), *references]
     if cited:

@@ -104,6 +104,12 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     # Around an answer
     "understood": ("Question comprise : {}", "Understood as: {}"),
     "as_of": ("Règles en vigueur au {}", "Rules in force on {}"),
+    "as_of_read": (
+        "Règles en vigueur au {} (date lue dans la question)",
+        "Rules in force on {} (date read in the question)",
+    ),
+    "choices": ("Préciser la question", "Make the question clearer"),
+    "notices": ("À savoir", "Good to know"),
     "found": ("Textes trouvés", "Texts found"),
     "copy": ("Copier avec les sources", "Copy with sources"),
     "copied": ("Copié", "Copied"),
@@ -156,6 +162,15 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "poor_reading": (
         "document numérisé peu lisible : vérifiez ces mots sur l'original",
         "poor scan: check these words against the original",
+    ),
+    "found_by": ("Trouvé", "Found"),
+    "found_named": (
+        "parce qu'un passage mieux classé y renvoie",
+        "because a better passage refers to it",
+    ),
+    "found_neighbour": (
+        "parce qu'il est la suite d'un passage mieux classé",
+        "because it goes on from a better passage",
     ),
     "norm": ("Rang", "Rank"),
     "code": ("Code", "Code"),
