@@ -260,6 +260,22 @@ class Principal:
 
 
 @dataclass(frozen=True, slots=True)
+class Synonyms:
+    """Families of phrases: acronyms, everyday words and the terms of the regulations.
+
+    Those of a family of ``same`` say the same in every rule, and may support a claim; those of a family of ``near``
+    are good to search with, and prove nothing.
+    """
+
+    same: tuple[tuple[str, ...], ...] = ()
+    near: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def families(self) -> int:
+        return len(self.same) + len(self.near)
+
+
+@dataclass(frozen=True, slots=True)
 class Corpus:
     """A named document set with its audience. An empty ``groups`` is an audience of nobody."""
 
@@ -271,8 +287,7 @@ class Corpus:
     contact: str = ""
     norm_rank: NormRank | None = None
     retention_days: int = 365
-    glossary: tuple[tuple[str, ...], ...] = ()
-    """Families of phrases that mean the same in its texts: acronyms, everyday words and the legal term."""
+    glossary: Synonyms = Synonyms()
 
 
 @dataclass(frozen=True, slots=True)
