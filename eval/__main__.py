@@ -9,7 +9,9 @@ from typing import Annotated
 
 import typer
 
-from eval import answers, cases, claims, report, retrieval, speed
+from eval import answers, cases, claims, gate, report, retrieval, runs, speed
+from eval.compare import compare
+from eval.page import page
 from ingest.chunk import split_text
 from rag import extracts, schemas
 from rag.errors import Conflict
@@ -22,12 +24,14 @@ from rag.wiring import Vauban, dense_weight, open_embedder, open_reranker, open_
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+SaveOption = Annotated[Path | None, typer.Option("--save", help="Keep the run in this JSON file.")]
 SplitOption = Annotated[str | None, typer.Option("--split", help="Only the cases of this split: dev or frozen.")]
 
 
 @app.command("retrieval")
 def measure_retrieval(
     dataset: Annotated[Path, typer.Option("--dataset", help="Folder with corpus.jsonl, queries.jsonl and qrels.tsv.")],
+    save: SaveOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure the search on a data set in the BEIR layout, in a store of its own that is thrown away."""
@@ -44,6 +48,8 @@ def measure_retrieval(
         dense_weight=dense_weight(settings),
         settings=_chosen(settings),
     )
+    if save:
+        runs.save(found.as_run(), save)
     print(report.as_text(found.as_json()) if as_json else found.as_table())
 
 
@@ -56,6 +62,7 @@ def measure_answers(
     worksheet: Annotated[
         int, typer.Option("--worksheet", min=0, help="Print this many displayed sentences for a person to judge.")
     ] = 0,
+    save: SaveOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Ask golden questions of the published corpora, and judge what a reader would see."""
@@ -74,6 +81,8 @@ def measure_answers(
         return answers.run(asked, ask, labels=answers.read_labels(), about=about)
 
     found = _with_engine(settings, through)
+    if save:
+        runs.save(found.as_run(split or ("golden" if questions is None else "questions")), save)
     if worksheet:
         print(report.as_text(found.worksheet(worksheet)))
     else:
@@ -103,6 +112,53 @@ def measure_speed(split: SplitOption = "dev", as_json: JsonOption = False) -> No
         about = report.facts(settings=_chosen(settings), models=_models(vauban), corpus=_fingerprint(asked))
         found = speed.measure(vauban.engine, asked, _reader(vauban), about)
     print(report.as_text(found.as_json()) if as_json else found.as_text())
+
+
+KeptArgument = Annotated[list[Path], typer.Argument(help="JSON files that --save wrote.")]
+
+
+@app.command("compare")
+def compare_runs(
+    first: Annotated[Path, typer.Argument(help="A run that --save wrote.")],
+    second: Annotated[Path, typer.Argument(help="Another run over the same rows.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Write both and their difference as an HTML page.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare two runs row by row, with the significance of each difference."""
+    runs_read = runs.load(first), runs.load(second)
+    found = compare(*runs_read)
+    if out:
+        _write(out, page(runs_read, [found]))
+    print(report.as_text(found.as_json()) if as_json else found.as_text())
+
+
+@app.command("report")
+def write_report(
+    kept: KeptArgument,
+    out: Annotated[Path, typer.Option("--out", help="The HTML page to write.")] = Path("report.html"),
+) -> None:
+    """Write runs as one HTML page with plots, breakdowns and failures, which needs nothing else to be read."""
+    _write(out, page([runs.load(path) for path in kept]))
+    print(out)
+
+
+@app.command("gate")
+def check_floors(
+    kept: KeptArgument,
+    floors: Annotated[
+        Path | None, typer.Option("--floors", help="TOML of the bounds; default the shipped one.")
+    ] = None,
+) -> None:
+    """Exit 1 when a run falls below the floors that are kept for it; for continuous integration."""
+    found = gate.breaches([runs.load(path) for path in kept], gate.read(floors or gate.FLOORS))
+    for breach in found:
+        print(breach)
+    raise typer.Exit(1 if found else 0)
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
 
 
 @app.command("sufficiency", hidden=True)

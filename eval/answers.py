@@ -13,12 +13,14 @@ import json
 import re
 import time
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
+from eval import runs
 from eval.cases import GOLDEN, Case, Expected
 from eval.report import table
 from rag import schemas
@@ -82,6 +84,10 @@ class Row:
     value_present: bool | None = None
     sentences: tuple[Judged, ...] = ()
     seconds: float = 0.0
+    citation_precision: float | None = None
+    citation_recall: float | None = None
+    token_f1: float | None = None
+    stages: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def shown(self) -> bool:
@@ -109,8 +115,18 @@ class Row:
             "expected_cited": self.expected_cited,
             "value_present": self.value_present,
             "sentences": [sentence.as_json() for sentence in self.sentences],
+            "citation_precision": self.citation_precision,
+            "citation_recall": self.citation_recall,
+            "token_f1": self.token_f1,
             "seconds": self.seconds,
         }
+
+    @property
+    def wrong(self) -> bool:
+        """Whether a person should look at it: a crash, a wrong refusal, or something expected that is not there."""
+        if self.case.unanswerable:
+            return not self.refused
+        return not self.shown or self.expected_cited is False or self.value_present is False
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +150,14 @@ RATES = {
     "supported": "displayed sentences judged supported by what they cite / displayed sentences that were judged",
 }
 """The rates: numerator / denominator. A question that crashed is in the denominators only."""
+
+MEASURES = RATES | {
+    "citation_precision": "mean over answers: displayed sentences that cite an expected article / displayed sentences",
+    "citation_recall": "mean over questions: expected articles that a sentence cites / expected articles",
+    "token_f1": "mean over questions: the best token F1 of a displayed sentence against the short answer",
+    "refusal_precision": "refusals of unanswerable questions / refusals",
+}
+"""What a kept run has beside the rates."""
 
 
 def rates(rows: Iterable[Row]) -> dict[str, Share]:
@@ -214,6 +238,17 @@ class Report:
             "run": dict(self.run),
         }
 
+    def as_run(self, name: str) -> runs.Run:
+        """The run in the form that is kept, drawn and compared."""
+        return runs.Run(
+            kind=runs.Kind.ANSWERS,
+            name=name,
+            definitions=dict(MEASURES),
+            rows=[_measured(row) for row in self.rows],
+            facts=dict(self.run),
+            seconds=self.seconds,
+        )
+
     def as_text(self) -> str:
         """The report as a terminal shows it: the rates over all questions and by group, then what ended how."""
         lines = [("all", "", len(self.rows), self.rates())]
@@ -259,6 +294,34 @@ class Report:
             }
             for _, (row, sentence) in sorted(pending.items(), key=lambda item: item[0])[:most]
         ]
+
+
+def _measured(row: Row) -> runs.Row:
+    """A row with every measure that it counts in."""
+    case = row.case
+    values: dict[str, float | None] = {}
+    if case.unanswerable:
+        values["refused_rightly"] = row.refused
+    else:
+        values |= {"answered": row.shown, "refused_wrongly": row.refused, "expected_cited": row.expected_cited}
+        values |= {"value_present": row.value_present, "token_f1": row.token_f1}
+        values |= {"citation_precision": row.citation_precision, "citation_recall": row.citation_recall}
+    if row.refused:
+        values["refusal_precision"] = case.unanswerable
+    judged = [sentence.supported for sentence in row.sentences if sentence.supported is not None]
+    if judged:
+        values["supported"] = sum(judged) / len(judged)
+    groups = {name: key(case) for name, key in _GROUPS.items()} | {
+        "status": row.status.value if row.status else "failed"
+    }
+    return runs.Row(
+        id=case.id,
+        values={name: float(value) for name, value in values.items() if value is not None},
+        groups={name: value for name, value in groups.items() if value},
+        seconds={**row.stages, "total": row.seconds},
+        failed=row.wrong,
+        detail={**row.as_json(), "expected": [asdict(one) for one in case.expected], "answers": list(case.answers)},
+    )
 
 
 def _listed(counts: Mapping[str, int]) -> str:
@@ -358,6 +421,8 @@ def judge(case: Case, asked: schemas.Asked, labels: Mapping[str, bool], seconds:
         read += cited
         sentences.append(_judged(case, claim.text, cited, labels))
     said = " ".join(sentence.text for sentence in sentences)
+    right = [any(_is_expected(case, passages[n]) for n in claim.passages if n in passages) for claim in _shown(asked)]
+    found = [any(matches(one, passage, case.language) for passage in read) for one in case.expected]
     return Row(
         case=case,
         status=asked.status,
@@ -367,7 +432,28 @@ def judge(case: Case, asked: schemas.Asked, labels: Mapping[str, bool], seconds:
         value_present=all(holds_value(said, value) for value in case.answers) if case.answers else None,
         sentences=tuple(sentences),
         seconds=seconds,
+        citation_precision=sum(right) / len(right) if case.expected and right else None,
+        citation_recall=sum(found) / len(found) if found else None,
+        token_f1=max((token_f1(one.text, " ".join(case.answers)) for one in sentences), default=0.0)
+        if case.answers
+        else None,
+        stages=dict(asked.timings),
     )
+
+
+def _shown(asked: schemas.Asked) -> list[schemas.Claim]:
+    return [claim for claim in asked.claims if claim.start is not None and claim.text is not None]
+
+
+def token_f1(text: str, answer: str) -> float:
+    """The harmonic mean of precision and recall of the words of ``text`` against those of ``answer``.
+
+    As in Rajpurkar et al., "SQuAD: 100,000+ Questions for Machine Comprehension of Text" (EMNLP 2016), section 5, but
+    without leaving out articles, which belong to English.
+    """
+    said, wanted = (Counter(re.findall(r"\w+", _joined(fold(one)))) for one in (text, answer))
+    common = sum((said & wanted).values())
+    return 2 * common / (said.total() + wanted.total()) if common else 0.0
 
 
 def _judged(case: Case, text: str, cited: Sequence[schemas.Passage], labels: Mapping[str, bool]) -> Judged:

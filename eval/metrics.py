@@ -26,6 +26,15 @@ def measure(judgements: Judgements, rankings: Mapping[str, Sequence[str]]) -> di
     ``rankings`` are document ids by query id, best first, each document once. Recall leaves out the queries that
     have no document to be found.
     """
+    found = by_query(judgements, rankings)
+    return {
+        name: sum(values) / len(values) if (values := [own[name] for own in found.values() if name in own]) else 0.0
+        for name in MEASURES
+    }
+
+
+def by_query(judgements: Judgements, rankings: Mapping[str, Sequence[str]]) -> dict[str, dict[str, float]]:
+    """By query id, each of :data:`MEASURES` that counts for the query: recall needs a document to be found."""
     least = recall_label(judgements)
     qrels = [
         ir_measures.Qrel(query, document, label)
@@ -39,14 +48,16 @@ def measure(judgements: Judgements, rankings: Mapping[str, Sequence[str]]) -> di
         for rank, document in enumerate(rankings.get(query, ()), start=1)
     ]
     names = dict(zip((nDCG @ 10, R(rel=least) @ 10, R(rel=least) @ 100, RR @ 10), MEASURES, strict=True))
-    totals = dict.fromkeys(MEASURES, 0.0)
-    for found in ir_measures.iter_calc(list(names), qrels, run):
-        totals[names[found.measure]] += found.value
-    counted = {
-        name: sum(1 for labels in judgements.values() if max(labels.values(), default=0) >= threshold)
-        for name, threshold in zip(MEASURES, (1, least, least, 1), strict=True)
+    scores: dict[str, dict[str, float]] = {query: dict.fromkeys(MEASURES, 0.0) for query in judgements}
+    for one in ir_measures.iter_calc(list(names), qrels, run):
+        scores[one.query_id][names[one.measure]] = one.value
+    needed = dict(zip(MEASURES, (1, least, least, 1), strict=True))
+    return {
+        query: {
+            name: value for name, value in own.items() if max(judgements[query].values(), default=0) >= needed[name]
+        }
+        for query, own in scores.items()
     }
-    return {name: totals[name] / counted[name] if counted[name] else 0.0 for name in MEASURES}
 
 
 def recall_label(judgements: Judgements) -> int:

@@ -20,9 +20,9 @@ from typing import Final, TypeVar
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
-from eval import report
+from eval import report, runs
 from eval.bm25 import PlainBM25
-from eval.metrics import MEASURES, Judgements, best_first, measure
+from eval.metrics import MEASURES, Judgements, best_first, by_query, measure
 from eval.vectors import CachedEmbedder
 from rag import language, lexical
 from rag.errors import BadRequest
@@ -63,6 +63,7 @@ class Asked(BaseModel):
 
     id: str = Field(validation_alias=AliasChoices("id", "_id"))
     text: str
+    kind: str = ""
 
 
 _Record = TypeVar("_Record", bound=BaseModel)
@@ -91,6 +92,22 @@ class Report:
     seconds: float
     timings: Mapping[str, float] = field(default_factory=dict)
     run: Mapping[str, object] = field(default_factory=dict)
+    rows: tuple[runs.Row, ...] = ()
+
+    def as_run(self) -> runs.Run:
+        """The run as it is kept, drawn and compared; a query that ours ranks worse than BM25 is a failure."""
+        return runs.Run(
+            kind=runs.Kind.RETRIEVAL,
+            name=self.dataset,
+            definitions={
+                f"{ranker} {name}": f"mean over the judged queries: {name} of the ranker {ranker}"
+                for ranker in self.rankers
+                for name in MEASURES
+            },
+            rows=list(self.rows),
+            facts={**self.run, "documents": self.documents, "chunks": self.chunks},
+            seconds=self.seconds,
+        )
 
     def as_json(self) -> dict[str, object]:
         """The report of ``vauban eval retrieval --json``."""
@@ -171,6 +188,7 @@ def evaluate(
         rankers={name: measure(data.judgements, ranking) for name, ranking in rankings.items()},
         seconds=clock.total,
         timings=clock.timings,
+        rows=_rows_of(data, rankings),
         run=report.facts(settings=settings or {}, models=models, corpus=data.sha256),
     )
 
@@ -204,6 +222,26 @@ def _rank(
         rankings["dense"][query.id] = best_first([scored.chunk.document for scored in near])
         rankings["default"][query.id] = best_first([hit.chunk.document for hit in hits])
     return rankings
+
+
+def _rows_of(data: Dataset, rankings: Mapping[str, Mapping[str, Sequence[str]]]) -> tuple[runs.Row, ...]:
+    """Each query with its measures by ranker, and what ours ranked first beside what was wanted."""
+    scores = {name: by_query(data.judgements, ranking) for name, ranking in rankings.items()}
+    return tuple(
+        runs.Row(
+            id=query.id,
+            values={f"{name} {one}": value for name, own in scores.items() for one, value in own[query.id].items()},
+            groups={"kind": query.kind} if query.kind else {},
+            failed=scores["default"][query.id]["ndcg@10"] < scores["bm25"][query.id]["ndcg@10"],
+            detail={
+                "query": query.text,
+                "relevant": dict(data.judgements[query.id]),
+                "default": list(rankings["default"][query.id][:10]),
+                "bm25": list(rankings["bm25"][query.id][:10]),
+            },
+        )
+        for query in data.queries
+    )
 
 
 class _Clock:
