@@ -21,7 +21,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from rag.lexical import LANGUAGES, fold
+from rag.lexical import LANGUAGES, fold, terms
 
 SHORTEST: Final = 4
 """Letters of the shortest word that is corrected; shorter ones are too near to too many."""
@@ -130,7 +130,9 @@ def _meant(word: str, language: str, ours: _Words) -> str | None:
             rank = cost - _FREQUENT * math.log10(words.frequencies[other] / _RARE)
             if cost <= _MOST_COST and (rank, other) < (best, chosen or ""):
                 best, chosen = rank, other
-    return chosen and (ours.spelled.get(chosen) or _accented(chosen, language))
+    if chosen is None or terms(chosen, language) == terms(word, language):  # a search makes no difference between them
+        return None
+    return ours.spelled.get(chosen) or _accented(chosen, language)
 
 
 def _edits(one: str, others: Sequence[str]) -> npt.NDArray[np.int8]:

@@ -263,8 +263,8 @@ class Principal:
 class Synonyms:
     """Families of phrases: acronyms, everyday words and the terms of the regulations.
 
-    Those of a family of ``same`` say the same in every rule, and may support a claim; those of a family of ``near``
-    are good to search with, and prove nothing.
+    Those of a family of ``same`` say the same in every rule, and may support a claim. The first of a family of
+    ``near`` is what people say; the others are good to search with, and prove nothing.
     """
 
     same: tuple[tuple[str, ...], ...] = ()
