@@ -107,8 +107,10 @@ def chunk(document: Document, sections: Sequence[Section]) -> list[Chunk]:
     """Cut a document into chunks of about :data:`CHUNK_CHARACTERS`, in reading order.
 
     A chunk holds text of one article (or annex, or preamble) only. The same document and sections always give
-    the same ids and texts, and an edit leaves the ids of the other articles as they were.
+    the same ids and texts, and an edit leaves the ids of the other articles as they were. The first chunk also answers
+    to the key that the versions of its text share.
     """
+    of_text = references.text_key(document.title)
     text = _Text.of(sections)
     chunks: list[Chunk] = []
     places: Counter[tuple[object, ...]] = Counter()
@@ -144,7 +146,7 @@ def chunk(document: Document, sections: Sequence[Section]) -> list[Chunk]:
                     validity=_validity(section.validity, document.validity),
                     groups=document.groups,
                     clearance=document.clearance,
-                    own_references=keys,
+                    own_references=keys if chunks or of_text is None else (*keys, of_text),
                     mentions=tuple(dict.fromkeys((*references.mentions(body), *links))),
                     legal_status=section.legal_status or document.legal_status,
                     lead_in=first.lead_in,

@@ -248,6 +248,9 @@ _TEXT_THEN: Final = re.compile(
 _CODE_KEY: Final = re.compile(r"(?:lo|[lrda])\d[\w.-]*")
 _LAST_NUMBER: Final = re.compile(r"(?P<stem>(?:\w+:|(?:lo|[lrda]))(?:\d+[-.])*)(?P<last>\d+)")
 _DATED_KEY: Final = re.compile(r"\w+:\d{4}-\d{2}-\d{2}")
+_FEWEST_WORDS: Final = 3
+"""Words of a title that tell it from others: « Note de service » is nobody's title alone."""
+_LONGEST_TEXT_KEY: Final = 200
 _RANGE_MOST: Final = 30
 """A range of articles longer than this names its two ends only: nobody asks for eighty articles one by one."""
 
@@ -331,6 +334,26 @@ def article_keys(number: str, document_title: str, kind: SectionKind = SectionKi
         if not _DATED_KEY.fullmatch(itself.key):
             keys.append(f"{itself.key.partition(':')[2]}#{item}")
     return tuple(keys)
+
+
+def text_key(title: str) -> str | None:
+    """The key that the versions of one text share: its title without numbers and dates; ``None`` where little is left.
+
+    ``Décision n° 2020-44 du 26 novembre 2020 relative aux congés annuels`` becomes
+    ``texte:decision-relative-conges-annuels``. A code has none: its articles have keys of their own. It stands among
+    the own references of a document's first chunk, and no question is ever read to ask for it.
+    """
+    code = next(_codes(title), None)
+    if code is not None and not title[: code.start].strip():
+        return None
+    dates = [(period.start, period.end) for period in periods(title)]
+    plain = "".join(" " if any(low <= at < high for low, high in dates) else one for at, one in enumerate(title))
+    words = [
+        word
+        for word in re.findall(r"\w+(?:[-‑/]\w+)*", _folded(plain))
+        if word not in _SMALL_WORDS and not any(map(str.isdigit, word)) and len(word) > 1
+    ]
+    return f"texte:{'-'.join(words)[:_LONGEST_TEXT_KEY]}" if len(words) >= _FEWEST_WORDS else None
 
 
 def periods(text: str) -> list[Period]:

@@ -24,7 +24,7 @@ import datetime as dt
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import islice
 from typing import Final
@@ -375,22 +375,24 @@ class _Asked:
         if (lead := _BEFORE.search(before)) is not None:
             # « avant 2024 » is the last day without it, « jusqu'en 2024 » the last day with it.
             day = first - _DAY if lead.group().startswith(("avant", "before", "prior")) else last - _DAY
-            asked = self.past or (len(self.clauses) == 1 and self._opens(lead.start(), match.end()))
-            return (day, Period(day, day + _DAY, lead.start(), match.end())) if asked and day < self.today else None
+            words = _from(lead, before, Period(day, day + _DAY, match.start(), match.end()))
+            asked = self.past or (len(self.clauses) == 1 and self._opens(words.start, words.end))
+            return (day, words) if asked and day < self.today else None
         if (lead := _AS_OF.search(before) or _OF_RULE.search(before) or _OF_RULES.search(before)) is not None:
             comes = _COMES.search(before[: lead.end()]) is not None
             return None if comes and first <= self.today else (self._day(first, last), period)
         if (lead := _FROM.search(before)) is not None:
             starts = first > self.today and not self._told(match.start()) and not _WHEN.search(self.folded)
-            return (first, period) if starts or (self.past and first <= self.today) else None
-        if _ON.search(before):
-            return (self._day(first, last), period) if self.past and first <= self.today else None
+            return (first, _from(lead, before, period)) if starts or (self.past and first <= self.today) else None
+        if (lead := _ON.search(before)) is not None:
+            asked = self.past and first <= self.today
+            return (self._day(first, last), _from(lead, before, period)) if asked else None
         lead = _IN.search(before)
         if lead is None and not self._alone(match, before):
             return None
-        start = match.start() if lead is None else lead.start()
-        asked = self._asked_past(start, match.end()) if first <= self.today else self._asked_ahead(start, match.end())
-        return (self._day(first, last), period) if asked else None
+        words = period if lead is None else _from(lead, before, period)
+        asks = self._asked_past if first <= self.today else self._asked_ahead
+        return (self._day(first, last), words) if asks(words.start, words.end) else None
 
     def _day(self, first: dt.date, last: dt.date) -> dt.date:
         """The last day of a period that is not in the future, or the first of one to come."""
@@ -447,6 +449,11 @@ class _Asked:
     def _told(self, start: int) -> bool:
         """Whether the clause at ``start`` tells what happened to somebody."""
         return any(low <= start < high and _STORY.search(self.folded[low:high]) for low, high in self.clauses)
+
+
+def _from(lead: re.Match[str], before: str, period: Period) -> Period:
+    """The period with the words ``lead`` that stand before it, found at the end of ``before``."""
+    return replace(period, start=period.start - len(before) + lead.start())
 
 
 def _is_past(clause: str, language: str) -> bool:

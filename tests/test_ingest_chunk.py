@@ -86,6 +86,15 @@ def test_no_word_is_lost(outline: list[Section]) -> None:
     assert all(word in found for word in wanted if len(word) <= CHUNK_CHARACTERS)
 
 
+def test_the_first_chunk_answers_for_the_text_whatever_its_number() -> None:
+    """Two versions of one text share a key that no other article of them has."""
+    title = "Décision n° {} relative aux congés annuels"
+    articles = [article("1er", paragraph("Court.")), article("2", paragraph("Aussi."))]
+    old, new = (chunk(replace(DOCUMENT, title=title.format(number)), articles) for number in ("2020-44", "2023-52"))
+    assert set(old[0].own_references) & set(new[0].own_references) >= {"texte:decision-relative-aux-conges-annuels"}
+    assert not any(key.startswith("texte:") for key in (*old[1].own_references, *new[1].own_references))
+
+
 def test_two_articles_never_share_a_chunk() -> None:
     """Even the shortest neighbours stay apart, each with its reference and keys."""
     first, second = chunk(DOCUMENT, [article("1er", paragraph("Court.")), article("2", paragraph("Aussi."))])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rag.references import article_keys, asked, mentions, periods, references
+from rag.references import article_keys, asked, mentions, periods, references, text_key
 from rag.types import SectionKind
 
 CASES = [
@@ -103,6 +103,23 @@ def test_mentions_are_unique_and_in_order() -> None:
 def test_article_keys_are_what_an_article_answers_to(number: str, title: str, keys: tuple[str, ...]) -> None:
     """The number and the document's own title give the keys; a heading that is no number gives none."""
     assert article_keys(number, title) == keys
+
+
+@pytest.mark.parametrize(
+    ("title", "key"),
+    [
+        ("Décision n° 2020-44 du 26 novembre 2020 relative aux congés", "texte:decision-relative-aux-conges"),
+        ("Décision n° 2023-52 du 30 novembre 2023 relative aux congés", "texte:decision-relative-aux-conges"),
+        ("Corporate card and hospitality rules", "texte:corporate-card-and-hospitality-rules"),
+        ("Note de service n° 12 du 3 mai 2022", None),
+        ("Code du travail", None),
+        ("Code du travail — article L1 (version antérieure)", None),
+        ("", None),
+    ],
+)
+def test_versions_of_a_text_share_a_key(title: str, key: str | None) -> None:
+    """Numbers and dates go; codes have keys of their articles, and a title that says little has none."""
+    assert text_key(title) == key
 
 
 def test_annexes_and_sections_have_keys_of_their_own() -> None:
