@@ -1,0 +1,139 @@
+"""Passages that contradict each other on what is asked are told, the higher norm first; look-alikes are not."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from rag.conflicts import conflicts, precedence, probes
+from rag.types import Chunk, Conflict, NormRank, Passage, Reason, Validity
+from tests.golden_passages import passages, rows
+
+FROZEN = "f713561c7a1287358f2a84ff47be17a9caf698326de55da842889ca54e1cce0a"
+"""SHA-256 of the frozen rows, which were written before the module: a change of one is a change of the measure."""
+PRECISION, RECALL = 0.85, 0.7
+"""What the frozen half must keep; the development half is told without fault, row by row."""
+_YES_OR_NO = {Reason.NEGATION, Reason.MODALITY}
+
+DEV = rows("conflicts", "dev")
+TRUE, ALIKE = [row for row in DEV if row["conflict"]], [row for row in DEV if not row["conflict"]]
+
+
+def told(row: dict[str, Any]) -> tuple[list[Conflict], list[Conflict]]:
+    """The contradictions found in a row that are the expected one, higher norm first, and all others."""
+    read, places = passages(row)
+    found = conflicts(row["question"], read, row["language"])
+    if not row["conflict"]:
+        return [], list(found)
+    first, second = (places[place] for place in row["pair"])
+    right = [one for one in found if one.first.passage in first and one.second.passage in second]
+    return right, [one for one in found if one not in right]
+
+
+def test_the_frozen_rows_are_unchanged() -> None:
+    """Nobody edits a frozen pair silently."""
+    text = "\n".join(json.dumps(row, ensure_ascii=False, sort_keys=True) for row in rows("conflicts", "frozen"))
+    assert hashlib.sha256(text.encode()).hexdigest() == FROZEN
+
+
+def test_the_set_holds_what_it_should() -> None:
+    """Real, synthetic and poisoned contradictions and as many look-alikes, half frozen, a fifth in English."""
+    both = [*DEV, *rows("conflicts", "frozen")]
+    kinds = [row["kind"] for row in both]
+    assert len({row["id"] for row in both}) == len(both) >= 60
+    assert kinds.count("synthetic") >= 25
+    assert kinds.count("poison") >= 10
+    assert kinds.count("lookalike") >= 30
+    assert sum(row["language"] == "en" for row in both) * 6 >= len(both)
+    assert {row["topic"] for row in TRUE}.isdisjoint(
+        row["topic"] for row in rows("conflicts", "frozen") if row["conflict"]
+    )
+
+
+@pytest.mark.parametrize("row", TRUE, ids=lambda row: row["id"])
+def test_a_contradiction_is_told_higher_norm_first(row: dict[str, Any]) -> None:
+    """The two sentences, what differs, and which of them has the higher authority."""
+    right, _ = told(row)
+    assert right
+    reason = Reason(row["reason"])
+    assert right[0].reason in (_YES_OR_NO if reason in _YES_OR_NO else {reason})
+
+
+@pytest.mark.parametrize("row", ALIKE, ids=lambda row: row["id"])
+def test_a_look_alike_is_not_a_contradiction(row: dict[str, Any]) -> None:
+    """Other people, places, conditions, items, steps, bounds, periods, or the same value in another unit."""
+    assert told(row) == ([], [])
+
+
+def test_the_frozen_half() -> None:
+    """Precision and recall on pairs that nothing was tuned on."""
+    frozen = rows("conflicts", "frozen")
+    outcomes = [(row["conflict"], *told(row)) for row in frozen]
+    right = sum(bool(found) for _, found, _ in outcomes)
+    wrong = sum(bool(other) for _, _, other in outcomes)
+    assert right / (right + wrong) >= PRECISION
+    assert right / sum(conflict for conflict, _, _ in outcomes) >= RECALL
+
+
+def passage(n: int, text: str, rank: NormRank | None = NormRank.DECREE, start: dt.date | None = None) -> Passage:
+    chunk = Chunk(
+        id=f"c{n}", corpus="c", document=f"d{n}", title=f"Texte {n}", reference="Article 1", path=(), text=text,
+        ordinal=0, language="fr", start=0, end=len(text), norm_rank=rank, validity=Validity(start),
+    )  # fmt: skip
+    return Passage(n, chunk, 1.0)
+
+
+QUESTION = "Quel est le montant de la prime de fin d'année ?"
+LOW = "La prime de fin d'année est de 300 euros."
+HIGH = "La prime de fin d'année est de 200 euros."
+
+
+def test_a_lower_norm_is_never_above_a_higher_one() -> None:
+    """Whatever their order, scores and dates, the code stands before the note."""
+    for ranks in ((NormRank.INTERNAL_NOTE, NormRank.CODE), (None, NormRank.INTERNAL_NOTE)):
+        read = (passage(1, LOW, ranks[0], dt.date(2026, 1, 1)), passage(2, HIGH, ranks[1], dt.date(2001, 1, 1)))
+        [conflict] = conflicts(QUESTION, read)
+        assert (conflict.first.passage, conflict.second.passage) == (2, 1)
+
+
+def test_of_two_equal_norms_the_newer_is_first() -> None:
+    """The later start of validity; an unknown start comes last."""
+    older, newer = passage(1, LOW, start=dt.date(2020, 1, 1)), passage(2, LOW, start=dt.date(2024, 1, 1))
+    unknown = passage(3, LOW)
+    assert sorted((unknown, older, newer), key=precedence) == [newer, older, unknown]
+
+
+def test_the_places_are_the_two_sentences() -> None:
+    """Offsets are of the sentence in its passage, so that it can be shown word for word."""
+    text = f"Le présent texte vaut pour tous. {LOW} Elle est versée en décembre."
+    [conflict] = conflicts(QUESTION, (passage(1, text), passage(2, HIGH)))
+    place = min((conflict.first, conflict.second), key=lambda span: span.passage)
+    assert text[place.start : place.end] == LOW
+
+
+def test_what_is_not_asked_is_not_told() -> None:
+    """Two texts that contradict each other on something else are left alone."""
+    assert conflicts("Comment réserver un véhicule ?", (passage(1, LOW), passage(2, HIGH))) == ()
+    assert conflicts("Bonjour", (passage(1, LOW), passage(2, HIGH))) == ()
+    assert conflicts(QUESTION, ()) == ()
+
+
+def test_two_versions_meet_only_when_both_may_be_in_force() -> None:
+    """A text that ended when the other began contradicts nothing."""
+    old, new = passage(1, LOW), passage(2, HIGH, start=dt.date(2024, 1, 1))
+    period = Validity(dt.date(2020, 1, 1), dt.date(2024, 1, 1))
+    ended = replace(old, chunk=replace(old.chunk, validity=period))
+    assert conflicts(QUESTION, (ended, new)) == ()
+    assert len(conflicts(QUESTION, (old, new))) == 1
+
+
+def test_probes_are_the_sentences_that_answer() -> None:
+    """The likeliest answer, with its heading, finds texts that say the same thing otherwise."""
+    [first, *_] = probes(QUESTION, (passage(1, f"Les agents sont informés. {LOW}"), passage(2, "Autre chose.")))
+    assert first.startswith(LOW)
+    assert probes(QUESTION, ()) == ()
