@@ -23,6 +23,7 @@ from lxml import etree
 from ingest.parsers import Limits
 from ingest.parsers.figures import letters, roman
 from ingest.parsers.tables import table
+from ingest.parsers.unseen import SMALLEST, pale
 from ingest.sniff import File, Kind
 from rag.errors import DocumentError, RejectReason
 from rag.types import Block, BlockKind, Parsed
@@ -149,6 +150,8 @@ class _Reader:
         own, named = properties.find(_W + "vanish"), properties.find(_W + "rStyle")
         if own is not None:
             return not _off(own)
+        if _unseen(run, properties):
+            return True
         return named is not None and named.get(_W + "val") in self._styles.hidden
 
     def _table(self, element: Element, depth: int) -> Iterator[Block]:
@@ -201,6 +204,7 @@ def _cells(row: Element) -> Iterator[Element]:
                 yield from _cells(content)
 
 
+_GROUNDS: Final = ("shd", "highlight")
 _SKIPPED: Final = frozenset(
     _W + name for name in ("del", "moveFrom", "pPr", "rPr", "instrText", "delText", "commentReference", "txbxContent")
 ) | {_MC + "Fallback", _W + "pict", _W + "object"}
@@ -245,6 +249,19 @@ def _root(part: Any) -> Element:
     if hasattr(part, "element"):
         return part.element
     return etree.fromstring(part.blob, etree.XMLParser(resolve_entities=False, no_network=True))
+
+
+def _unseen(run: Element, properties: Element) -> bool:
+    """Whether the letters of a run are too small to read, or white on the white of the page."""
+    size, colour = properties.find(_W + "sz"), properties.find(_W + "color")
+    if size is not None and (size.get(_W + "val") or "").isdigit() and int(size.get(_W + "val")) < 2 * SMALLEST:
+        return True
+    if colour is None or not pale(colour.get(_W + "val") or ""):
+        return False
+    # A table's own style may colour its cells, and a paragraph or run has its ground.
+    grounds = (properties, run.getparent().find(_W + "pPr"))
+    shaded = any(found is not None and found.find(_W + kind) is not None for found in grounds for kind in _GROUNDS)
+    return not shaded and next(run.iterancestors(_W + "tbl"), None) is None
 
 
 def _off(element: Element) -> bool:

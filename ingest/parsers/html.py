@@ -19,6 +19,7 @@ from ingest.parsers import Limits
 from ingest.parsers.figures import letters, roman
 from ingest.parsers.tables import table
 from ingest.parsers.text import decode
+from ingest.parsers.unseen import Hiding
 from ingest.sniff import File, Kind
 from rag.errors import DocumentError, RejectReason
 from rag.types import Block, BlockKind, Parsed
@@ -37,7 +38,6 @@ _FRAMES: Final = frozenset({"html", "body", "main", "article"})
 _FURNITURE_ROLES: Final = frozenset(
     "navigation banner contentinfo search complementary dialog alertdialog menu menubar".split()
 )
-_HIDDEN: Final = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
 _CONTENT: Final = re.compile(
     r"(?:^|[\s_-])(?:main|content|contenu|article|texte|post|entry|page)(?:$|[\s_-])", re.IGNORECASE
 )
@@ -135,6 +135,7 @@ def _too_deep() -> DocumentError:
 def _never_shown(root: Element, notes: Mapping[str, _Note]) -> set[Element]:
     """Scripts, forms, menus, hidden elements; notes too, for they are told where they are called."""
     kept = {note.element for note in notes.values()}
+    hiding = Hiding(root)
     return kept | {
         element
         for element in root.iter(etree.Element)
@@ -145,7 +146,7 @@ def _never_shown(root: Element, notes: Mapping[str, _Note]) -> set[Element]:
             or element.get("role", "").lower() in _FURNITURE_ROLES
             or element.get("hidden", "until-found") != "until-found"  # browsers show that one when it is searched
             or element.get("aria-hidden") == "true"
-            or _HIDDEN.search(element.get("style", "")) is not None
+            or hiding.hides(element)
         )
     }
 

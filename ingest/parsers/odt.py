@@ -7,6 +7,7 @@ A note follows the paragraph that calls it, where its number stands in brackets.
 from __future__ import annotations
 
 import io
+import re
 import zlib
 from collections.abc import Iterator
 from typing import Any, Final
@@ -19,6 +20,7 @@ from odfdo.security import SecurityError
 from ingest.parsers import Limits
 from ingest.parsers.figures import letters, roman
 from ingest.parsers.tables import table
+from ingest.parsers.unseen import SMALLEST, pale
 from ingest.sniff import File, Kind
 from rag.errors import DocumentError, RejectReason
 from rag.types import Block, BlockKind, Parsed
@@ -27,6 +29,7 @@ TEXT: Final = "{urn:oasis:names:tc:opendocument:xmlns:text:1.0}"
 TABLE: Final = "{urn:oasis:names:tc:opendocument:xmlns:table:1.0}"
 OFFICE: Final = "{urn:oasis:names:tc:opendocument:xmlns:office:1.0}"
 STYLE: Final = "{urn:oasis:names:tc:opendocument:xmlns:style:1.0}"
+FO: Final = "{urn:oasis:names:tc:opendocument:xmlns:xsl-fo-compatible:1.0}"
 PRESENTATION: Final = "{urn:oasis:names:tc:opendocument:xmlns:presentation:1.0}"
 DRAW: Final = "{urn:oasis:names:tc:opendocument:xmlns:drawing:1.0}"
 _DC: Final = "{http://purl.org/dc/elements/1.1/}"
@@ -226,8 +229,18 @@ def _drop_hidden(content: Element, styles: Element | None) -> None:
         for style in root.iter(STYLE + "style")
         if any(child.get(TEXT + "display") in {"none", "true"} for child in style)
     }
+    faint = {
+        style.get(STYLE + "name")
+        for root in (content, styles)
+        if root is not None
+        for style in root.iter(STYLE + "style")
+        if any(_unseen(child) for child in style)
+    }
     for element in list(content.iter(TEXT + "span", TEXT + "p", TEXT + "h", TEXT + "section")):
-        if element.get(TEXT + "style-name") in hidden or element.get(TEXT + "display") == "none":
+        named = element.get(TEXT + "style-name")
+        # White letters in a table may stand in a coloured cell.
+        unseen = named in faint and next(element.iterancestors(TABLE + "table-cell"), None) is None
+        if named in hidden or unseen or element.get(TEXT + "display") == "none":
             parent, before = element.getparent(), element.getprevious()
             if parent is None:
                 continue
@@ -237,6 +250,15 @@ def _drop_hidden(content: Element, styles: Element | None) -> None:
             else:
                 before.tail = (before.tail or "") + tail
             parent.remove(element)
+
+
+def _unseen(properties: Element) -> bool:
+    """Whether a style writes too small to read, or white without a ground."""
+    size = re.fullmatch(r"(\d*\.?\d+)pt", properties.get(FO + "font-size", ""))
+    if size is not None and float(size[1]) < SMALLEST:
+        return True
+    ground = properties.get(FO + "background-color", "transparent")
+    return pale(properties.get(FO + "color", "")) and (ground == "transparent" or pale(ground))
 
 
 def _notes(element: Element) -> Iterator[Block]:
