@@ -61,7 +61,10 @@ _TOKEN: Final = re.compile(
     r"|(?P<number>\d+(?:(?:[.,/-]|[ ](?=\d{3}(?!\d)))\d+)*)(?!\w)"
     r"|(?P<word>\w+)"
 )
-_PLAIN: Final = str.maketrans({"œ": "oe", "æ": "ae", "’": "'", "‐": "-", "‑": "-", "–": "-", "\u00ad": None})
+_PLAIN: Final = {"œ": "oe", "æ": "ae", "’": "'", "‐": "-", "‑": "-", "–": "-", "\u00ad": ""}
+_ACCENTS: Final = re.compile("[\u0300-\u036f]+")
+_OTHER_SCRIPTS: Final = re.compile("[^\u0000-\u036f\u2010-\u20cf]")
+"""Characters that may be marks of other scripts: where there are none, the slow look at each character is spared."""
 
 
 class _Stemmers(threading.local):
@@ -79,8 +82,13 @@ _stemmers = _Stemmers()
 
 def fold(text: str) -> str:
     """Lower case, without accents, ligatures opened, apostrophes and hyphens of one kind."""
-    decomposed = unicodedata.normalize("NFKD", text.lower().translate(_PLAIN))
-    return "".join(character for character in decomposed if not unicodedata.combining(character))
+    text = text.lower()
+    for written, plain in _PLAIN.items():
+        text = text.replace(written, plain)
+    bare = _ACCENTS.sub("", unicodedata.normalize("NFKD", text))
+    if _OTHER_SCRIPTS.search(bare) is None:
+        return bare
+    return "".join(character for character in bare if not unicodedata.combining(character))
 
 
 def terms(text: str, language: str) -> list[str]:
@@ -89,7 +97,7 @@ def terms(text: str, language: str) -> list[str]:
     Elisions fall away (``l'agent`` is ``agent``), compound words are their parts, amounts lose the blanks inside
     (``1 000`` is ``1000``), and a number or code such as ``L. 3141-3``, ``2024-31`` or ``12,5`` is one term, whole.
     """
-    return _analysed(text, language, _stop(language))
+    return _analysed(text, language, stop_words(language))
 
 
 def _analysed(text: str, language: str, stop: frozenset[str]) -> list[str]:
@@ -102,19 +110,21 @@ def _analysed(text: str, language: str, stop: frozenset[str]) -> list[str]:
         elif match["number"]:
             found.append(token.replace(" ", ""))
         elif token not in stop:
-            found.append(_stem(token, language))
+            found.append(stem(token, language))
     return found
 
 
-def _stop(*languages: str) -> frozenset[str]:
+def stop_words(*languages: str) -> frozenset[str]:
+    """The folded words that say nothing of the subject in any of ``languages``."""
     return frozenset().union(*(_STOP.get(language, _STOP[LANGUAGES[0]]) for language in languages))
 
 
 @functools.lru_cache(maxsize=1 << 16)
-def _stem(word: str, language: str) -> str:
+def stem(word: str, language: str) -> str:
+    """The stem of a folded word."""
     # Folding comes first: people type questions without accents, and both spellings must meet.
-    stem: str = _stemmers.of[language].stemWord(word)
-    return stem
+    stemmed: str = _stemmers.of[language if language in LANGUAGES else LANGUAGES[0]].stemWord(word)
+    return stemmed
 
 
 def term_id(term: str) -> int:
@@ -146,7 +156,7 @@ def query_vector(text: str, languages: Iterable[str]) -> SparseVector:
     language's "la" is so rare in the texts of the other that it would outweigh the question.
     """
     asked = tuple(languages)
-    stop = _stop(*asked)
+    stop = stop_words(*asked)
     return _vector(dict.fromkeys((term for language in asked for term in _analysed(text, language, stop)), 1.0))
 
 

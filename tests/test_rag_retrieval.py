@@ -10,7 +10,7 @@ import pytest
 from rag import lexical, references
 from rag.adapters.fake import DictStore, HashEmbedder
 from rag.retrieval import RERANK_DEPTH, Retriever
-from rag.types import Chunk, Hit, Point, Scope
+from rag.types import Chunk, Found, Hit, Point, Scope
 
 SCOPE = Scope(frozenset(), 0, {"rh": (1,)})
 
@@ -103,3 +103,43 @@ def test_a_reranker_orders_all_but_the_named_article(store: DictStore, embedder:
         found(Retriever(embedder, store, reranker=Backwards()), "congés", 1)
         == found(Retriever(embedder, store), "congés", RERANK_DEPTH)[-1:]
     )
+
+
+def test_passages_complete_the_best_hit(embedder: HashEmbedder) -> None:
+    """Each text once, then the rest of a cut article and the article that it names; hits say how they were found."""
+    store = DictStore(embedder.fingerprint, embedder.dimension)
+    keys = {number: references.article_keys(number, "Décision n° 2024-8 relative aux repas") for number in "12"}
+
+    def part(name: str, document: str, number: str, text: str, ordinal: int) -> Chunk:
+        mentions = references.mentions(text)
+        title = "Décision n° 2024-8 relative aux repas"
+        return Chunk(
+            name, "rh", document, title, f"Article {number}", (), text, ordinal, "fr", 0, len(text),
+            own_references=keys[number], mentions=mentions,
+        )  # fmt: skip
+
+    parts = [
+        part("1a", "repas", "1", "Le repas du soir est remboursé, dans la limite de l'article 2, aux agents qui :", 0),
+        part("1b", "repas", "1", "sont en mission après vingt et une heures.", 1),
+        part("2", "repas", "2", "Le plafond du repas est de vingt euros.", 2),
+        part(
+            "copy", "copie", "1", "Le repas du soir est remboursé, dans la limite de l'article 2, aux agents qui :", 0
+        ),
+    ]
+    vectors = embedder.embed_passages([item.search_text for item in parts])
+    store.stage("rh", 1, [Point(c, v, lexical.chunk_vector(c)) for c, v in zip(parts, vectors, strict=True)], [])
+    shown = Retriever(embedder, store).passages("repas du soir remboursé", SCOPE, 1)
+    assert [(hit.chunk.id, hit.found) for hit in shown.hits] == [
+        ("1a", Found.SEARCH),
+        ("1b", Found.NEIGHBOUR),
+        ("2", Found.NAMED),
+    ]
+
+
+def test_a_search_says_what_each_stage_took(store: DictStore, embedder: HashEmbedder) -> None:
+    """The cross-encoder's cost is told where there is one."""
+    plain = Retriever(embedder, store).passages("congés", SCOPE, 3)
+    reranked = Retriever(embedder, store, reranker=Backwards()).passages("congés", SCOPE, 3)
+    assert set(plain.seconds) == {"encode", "search", "fuse", "complete"}
+    assert set(reranked.seconds) == {"encode", "search", "fuse", "rerank", "complete"}
+    assert all(seconds >= 0 for seconds in reranked.seconds.values())
