@@ -1,18 +1,22 @@
 """A small llama-server for tests: the endpoints and the manners of the real one, and a model that counts.
 
 Its tokens are bytes, and numbers from 1000 on for the special words; it writes one word per piece for as long as it
-may, whatever the stop strings, and stops when the connection is closed.
+may, whatever the stop strings, and stops when the connection is closed. Under a grammar of quotations it writes the
+first sentence that is offered.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import select
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
+
+from rag.quoting import choices
 
 SPECIAL = {"<|im_start|>": 1000, "<|im_end|>": 1001}
 
@@ -111,6 +115,9 @@ class _Handler(BaseHTTPRequestHandler):
         state.bodies.append(body)
         if state.fault == "status":
             return self.answer(failure("exceed_context_size_error"), 400)
+        offered = choices(body["grammar"]) if "grammar" in body else ()
+        if "grammar" in body and not offered:
+            return self.answer(failure("invalid_request_error"), 400)
         end = time.monotonic() + state.reading
         while time.monotonic() < end:
             if self.gone():
@@ -120,12 +127,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Connection", "close")
         self.end_headers()
-        for number in range(body["max_tokens"]):
+        words = re.findall(r"\s*\S+", offered[0]) if offered else []
+        for number in range(min(body["max_tokens"], len(words)) if words else body["max_tokens"]):
             if self.gone():
                 return None
             if number == 2 and state.fault:
                 return self.fail(state.fault)
-            self.event({"choices": [{"text": f" mot{number}"}]})
+            self.event({"choices": [{"text": words[number] if words else f" mot{number}"}]})
             time.sleep(state.pace)
         self.wfile.write(b"data: [DONE]\n\n")
         return None

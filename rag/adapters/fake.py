@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from collections.abc import Generator as Stream
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -22,6 +23,7 @@ from rag.adapters.qdrant_payload import in_reading_order, must_be_of, point_id, 
 from rag.adapters.ranking import ranked
 from rag.errors import BadRequest, Cancelled, GenerationError
 from rag.queue import Turns, never, nobody
+from rag.quoting import choices
 from rag.stops import StopFilter
 from rag.types import (
     PUBLIC,
@@ -260,6 +262,8 @@ def _bm25(query: SparseVector, documents: Sequence[dict[int, float]]) -> list[fl
     return [sum(weight * document.get(term, 0.0) for term, weight in weights.items()) for document in documents]
 
 
+_ENOUGH: Final = 50
+"""Pieces of a script that tell which sentence is nearest to it."""
 Script = Callable[[Sequence[Message]], Iterable[str]]
 """What a scripted generator writes in answer to a prompt, in pieces; it may raise, or never end."""
 
@@ -316,7 +320,7 @@ class ScriptedGenerator:
                 f"l’invite compte {length} unités pour un contexte de {self._context}",
                 code="prompt_too_long",
             )
-        return self._write(prompt, min(sampling.max_tokens, self._context - length), sampling.stop, cancelled, waiting)
+        return self._write(prompt, min(sampling.max_tokens, self._context - length), sampling, cancelled, waiting)
 
     def close(self) -> None:
         self._turns.close()
@@ -325,14 +329,17 @@ class ScriptedGenerator:
         self,
         prompt: Sequence[Message],
         room: int,
-        stop: Sequence[str],
+        sampling: Sampling,
         cancelled: Callable[[], bool],
         waiting: Callable[[int], None],
     ) -> Stream[str, None, None]:
         with self._turns.turn(cancelled, waiting):
-            stops = StopFilter(stop)
+            stops = StopFilter(sampling.stop)
             written = 0
-            for piece in self._script(prompt):
+            script: Iterable[str] = self._script(prompt)
+            if sampling.grammar is not None:
+                script = [_nearest(script, sampling.grammar)]
+            for piece in script:
                 for token in _PIECE.findall(piece):
                     self._pause(cancelled)
                     if shown := stops.feed(token):
@@ -355,6 +362,17 @@ class ScriptedGenerator:
             if left <= 0:
                 return
             time.sleep(min(left, 0.02))
+
+
+def _nearest(script: Iterable[str], grammar: str) -> str:
+    """The sentence that a grammar of :mod:`rag.quoting` offers which is nearest to what would have been written."""
+    offered = choices(grammar)
+    if not offered:
+        raise GenerationError("the fake cannot read this grammar", "le modèle factice ne peut pas lire la grammaire")
+    said: set[str] = set()
+    for piece in islice(script, _ENOUGH):  # a script may never end
+        said.update(_words(piece))
+    return max(offered, key=lambda one: len(said.intersection(_words(one))))
 
 
 class QuotingGenerator(ScriptedGenerator):

@@ -396,7 +396,40 @@ class _Native:
 
     @contextmanager
     def sampler(self, sampling: Sampling) -> Iterator[Callable[[], int]]:
-        """A function that draws the next token after what was last read; the same seed draws the same."""
+        """A function that draws the next token after what was last read; the same seed draws the same.
+
+        Raises:
+            GenerationError: llama.cpp cannot read the grammar.
+        """
+        chain = self._chain(sampling)
+        strict = rules = None
+        try:
+            if sampling.grammar is not None:
+                rules = self._grammar(sampling.grammar)
+                strict = self._chain(sampling, first=rules)
+            yield lambda: self._draw(chain, strict, rules)
+        finally:
+            self._lib.llama_sampler_free(chain)
+            if strict:
+                self._lib.llama_sampler_free(strict)  # and the rules with it
+
+    def _draw(self, chain: Any, strict: Any, rules: Any) -> int:
+        """The next token. A draw without the grammar is tried first, because to ask the grammar about one token is
+        quick and to ask it about the whole vocabulary is not; a model that copies is nearly always allowed."""
+        lib = self._lib
+        token = int(lib.llama_sampler_sample(chain, self._ctx, -1))
+        if not strict:
+            return token
+        wish = lib.llama_token_data(id=token, logit=1.0, p=0.0)
+        wishes = lib.llama_token_data_array(data=ctypes.pointer(wish), size=1, selected=-1, sorted=False)
+        lib.llama_sampler_apply(rules, ctypes.byref(wishes))
+        if wishes.data[0].logit == -math.inf:
+            return int(lib.llama_sampler_sample(strict, self._ctx, -1))
+        lib.llama_sampler_accept(rules, token)
+        return token
+
+    def _chain(self, sampling: Sampling, first: Any = None) -> Any:
+        """The samplers that make of the model's weights one token, after ``first``, which it then owns."""
         lib = self._lib
         chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
         if sampling.temperature <= 0:
@@ -409,12 +442,15 @@ class _Native:
                 lib.llama_sampler_init_temp(sampling.temperature),
                 lib.llama_sampler_init_dist(sampling.seed & 0xFFFFFFFF),
             ]
-        for link in links:
+        for link in [first, *links] if first else links:
             lib.llama_sampler_chain_add(chain, link)
-        try:
-            yield lambda: int(lib.llama_sampler_sample(chain, self._ctx, -1))
-        finally:
-            lib.llama_sampler_free(chain)
+        return chain
+
+    def _grammar(self, text: str) -> Any:
+        rules = self._lib.llama_sampler_init_grammar(self._vocab, text.encode("utf-8", "replace"), b"root")
+        if not rules:
+            raise GenerationError("llama.cpp cannot read the grammar", "llama.cpp ne peut pas lire la grammaire")
+        return rules
 
     def abort(self, wish: bool) -> None:
         """Make the computation that runs, and any that begins, stop at its next step; or let them run again."""

@@ -4,6 +4,9 @@ The server tokenises, applies its model's chat template and writes; this side as
 the template's words with their special tokens and of the messages' texts without, and sends it to the
 OpenAI-compatible ``/v1/completions``. Its ``/v1/chat/completions`` would read ``<|im_start|>`` in a document as a role.
 
+Some builds write freely when they cannot read a grammar, and answer 200: whoever sends one must check what comes back
+(:func:`rag.quoting.spans` does).
+
 Start the server with small batches (``-b 128 -ub 128``), because it looks for a closed connection between batches
 only, and with ``--no-repack`` on machines whose AMX crashes (see ``rag.adapters.llama``).
 """
@@ -145,7 +148,7 @@ class LlamaServerGenerator:
         cancelled: Callable[[], bool],
         waiting: Callable[[int], None],
     ) -> Stream[str, None, None]:
-        body = {
+        body: dict[str, Any] = {
             "prompt": list(tokens),
             "max_tokens": min(sampling.max_tokens, self._context - len(tokens)),
             "temperature": sampling.temperature,
@@ -157,6 +160,8 @@ class LlamaServerGenerator:
             "stream": True,
             "cache_prompt": True,
         }
+        if sampling.grammar is not None:
+            body["grammar"] = sampling.grammar
         stops = StopFilter(sampling.stop)  # the server stops too, but may have sent the first half of a stop string
         with self._turns.turn(cancelled, waiting), closing(_Exchange(self._client, body)) as exchange:
             while True:

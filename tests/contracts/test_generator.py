@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,10 @@ import pytest
 from rag.adapters.fake import QuotingGenerator, ScriptedGenerator, endless
 from rag.adapters.llama import LlamaGenerator
 from rag.adapters.llama_server import LlamaServerGenerator
-from rag.errors import BadRequest, Cancelled, Overloaded
+from rag.errors import BadRequest, Cancelled, GenerationError, Overloaded
+from rag.quoting import grammar, spans
 from rag.seams import Generator
-from rag.types import Message, Sampling
+from rag.types import Chunk, Message, Passage, Sampling
 from tests.fake_llama_server import FakeLlamaServer
 from tests.synthetic_gguf import build
 
@@ -189,6 +191,31 @@ def test_whoever_waits_may_leave(talkative: Generator) -> None:
         with pytest.raises(Cancelled):
             list(talkative.stream(PROMPT, LONG, cancelled=leave.is_set, waiting=lambda position: leave.set()))
     assert "".join(talkative.stream(PROMPT, Sampling(max_tokens=3)))
+
+
+def test_under_a_grammar_every_output_is_literal(generator: Generator) -> None:
+    """Quotes, backslashes, accents and odd blanks included: what is written stands in the passages, word for word."""
+    text = (
+        'Le congé dit "annuel" est de 25 jours. Le chemin C:\\congés est réservé aux agents.\n'
+        "- l\u2019état de frais : 1\u202f000\u00a0€ au plus ;\n- ½ journée d’été \U0001f600 pour l’œuvre sociale."
+    )
+    shown = [passage_of(text)]
+    for sampling in (Sampling(), Sampling(temperature=1.5, seed=1), Sampling(temperature=1.5, seed=2)):
+        written = "".join(generator.stream(PROMPT, replace(sampling, max_tokens=600, grammar=grammar(shown, "fr"))))
+        assert spans(written, shown) is not None, written
+
+
+def test_a_grammar_that_cannot_be_read_is_a_failure_of_generation(generator: Generator) -> None:
+    """Nothing is written without the grammar that was asked for, and the next prompt is served."""
+    with pytest.raises(GenerationError):
+        list(generator.stream(PROMPT, Sampling(grammar="root ::= (")))
+    assert "".join(generator.stream(PROMPT, Sampling(max_tokens=3)))
+
+
+def passage_of(text: str) -> Passage:
+    """A passage with this text and nothing else to it."""
+    chunk = Chunk("id", "rh", "d", "Congés", "Article 1", (), text, 0, "fr", 0, len(text))
+    return Passage(1, chunk, 1.0)
 
 
 def wait_for(condition: object, seconds: float = 10.0) -> None:
