@@ -33,9 +33,10 @@ import numpy.typing as npt
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from ingest.manifest import LARGEST, checked_name
+from ingest.synonyms import LONGEST_PHRASE, MOST_FAMILIES, MOST_PHRASES
 from rag.catalog import DocumentRow
 from rag.errors import BadRequest
-from rag.types import Chunk, Corpus, Document, LegalStatus, Matrix, NormRank, Validity
+from rag.types import Chunk, Corpus, Document, LegalStatus, Matrix, NormRank, Synonyms, Validity
 
 VERSION: Final = 1
 MANIFEST, SUM = "manifest.json", "manifest.sha256"
@@ -101,8 +102,20 @@ class _Line(BaseModel):
 _Kind = TypeVar("_Kind", bound=_Line)
 
 
+Phrase = Annotated[str, Field(min_length=1, max_length=LONGEST_PHRASE), AfterValidator(_plain)]
+Family = Annotated[tuple[Phrase, ...], Field(min_length=2, max_length=MOST_PHRASES)]
+Families = Annotated[tuple[Family, ...], Field(max_length=MOST_FAMILIES)]
+
+
+class Glossary(_Line):
+    """The families of phrases of a corpus: interchangeable ones, and those that are good to search with."""
+
+    same: Families
+    near: Families
+
+
 class CorpusSaid(_Line):
-    """The declaration of a corpus."""
+    """The declaration of a corpus. ``glossary`` is left out where there is none."""
 
     name: str
     title: Annotated[str, Field(max_length=LONGEST)]
@@ -112,9 +125,11 @@ class CorpusSaid(_Line):
     contact: Annotated[str, Field(max_length=LONGEST)]
     norm_rank: NormRank | None
     retention_days: Bounded
+    glossary: Glossary | None = None
 
     @classmethod
     def of(cls, corpus: Corpus) -> Self:
+        said = corpus.glossary
         return cls(
             name=corpus.name,
             title=corpus.title,
@@ -124,10 +139,13 @@ class CorpusSaid(_Line):
             contact=corpus.contact,
             norm_rank=corpus.norm_rank,
             retention_days=corpus.retention_days,
+            glossary=Glossary(same=said.same, near=said.near) if said.families else None,
         )
 
     def corpus(self) -> Corpus:
-        return Corpus(**(self.model_dump() | {"groups": frozenset(self.groups)}))
+        said = self.glossary
+        glossary = Synonyms(said.same, said.near) if said else Synonyms()
+        return Corpus(**(self.model_dump() | {"groups": frozenset(self.groups), "glossary": glossary}))
 
 
 class Embedded(_Line):
@@ -309,7 +327,10 @@ class Writer:
     def finish(self, said: dict[str, Any]) -> Manifest:
         """Write the manifest, which then vouches for all files, and its checksum."""
         made = Manifest(vauban="corpus", version=VERSION, files=self._sealed, **said)
-        content = json.dumps(made.model_dump(mode="json"), ensure_ascii=False, indent=1).encode()
+        dumped = made.model_dump(mode="json")
+        if made.corpus.glossary is None:
+            del dumped["corpus"]["glossary"]  # so that a program which knows of none can read it
+        content = json.dumps(dumped, ensure_ascii=False, indent=1).encode()
         (self._folder / MANIFEST).write_bytes(content)
         (self._folder / SUM).write_bytes(_sum(content))
         return made

@@ -297,6 +297,15 @@ def _print_json(value: object) -> None:
     print(json_text(value))
 
 
+def _glossary(report: SyncReport) -> str | None:
+    """The families of the glossary, and what has become of them."""
+    said = report.glossary
+    if not any(said.counts.values()):
+        return None
+    changed = f" (+{said.added} \N{MINUS SIGN}{said.removed})" if said.added or said.removed else ""
+    return f"{said.families}{changed}"
+
+
 def _print_report(report: SyncReport, corpus: str) -> None:
     console = Console(highlight=False)
     if report.dry_run:
@@ -316,6 +325,7 @@ def _print_report(report: SyncReport, corpus: str) -> None:
         ("retirés · removed", report.removed),
         ("inchangés · unchanged", report.unchanged),
         ("articles", ", ".join(f"{count} {action}" for action, count in report.articles.items() if count) or None),
+        ("glossaire · glossary", _glossary(report)),
         ("refusés · rejected", len(report.rejected)),
         ("passages · chunks", report.chunks),
         ("vecteurs calculés · embedded", report.embedded),

@@ -74,18 +74,19 @@ def discover(
 ) -> Discovery:
     """Everything that ``folder`` holds, its subfolders included; ``seen`` is told the count as it grows.
 
-    Hidden files, ``corpus.toml`` and sidecars are no documents. A link that leads out of the folder is rejected,
-    one to another document of the folder is only another name for it. ``members`` looks into archives, somewhere
-    safe; without it they are files like others.
+    Hidden files, ``corpus.toml``, the glossary that it names and sidecars are no documents. A link that leads out of
+    the folder is rejected, one to another document of the folder is only another name for it. ``members`` looks into
+    archives, somewhere safe; without it they are files like others.
     """
     root = folder.resolve()
     walk = _Walk(root, members)
     entries = dict(sorted(walk.entries(root)))
     sidecars = {path: entry for path, entry in entries.items() if path.endswith(SIDECAR)}
+    glossary = manifest.glossary_file(root)
     documents = {
         path: entry
         for path, entry in entries.items()
-        if not path.endswith(SIDECAR) and PurePosixPath(path).name.casefold() != CORPUS_FILE
+        if not path.endswith(SIDECAR) and PurePosixPath(path).name.casefold() != CORPUS_FILE and path != glossary
     }
     refused = {row.path for row in walk.rejected}
     stems = Counter(_stem(path) for path in documents)

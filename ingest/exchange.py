@@ -342,11 +342,11 @@ def import_(
 ) -> ImportReport:
     """Take an archive in: afterwards the corpus that it names is published here as it was where it comes from.
 
-    Who may see it: a machine that knows the corpus keeps its own declaration, and the audience of each document that
-    it knows. One that does not takes the archive's declaration, with an audience of nobody until somebody gives it
-    one, unless ``keep_audience``. Documents that are new here keep the archive's restrictions. Documents that are not
-    in the archive are removed. Vectors are taken over when they are of this machine's embedder, else computed.
-    ``run`` is the catalog's row of it, made here when there is none.
+    Who may see it: a machine that knows the corpus keeps its own declaration, but for the glossary where the archive
+    has one, and the audience of each document that it knows. One that does not takes the archive's declaration, with
+    an audience of nobody until somebody gives it one, unless ``keep_audience``. Documents that are new here keep the
+    archive's restrictions. Documents that are not in the archive are removed. Vectors are taken over when they are of
+    this machine's embedder, else computed. ``run`` is the catalog's row of it, made here when there is none.
 
     Raises:
         BadRequest: the archive is damaged, or none; nothing was touched.
@@ -460,6 +460,8 @@ class _Import:
         with suppress(NotFound):
             ours = self._catalog.corpus(self._name)
             if ours.groups or self._catalog.snapshots(self._name):
+                if said.glossary.families:
+                    self._catalog.declare(replace(ours, glossary=said.glossary))
                 return True
         self._catalog.declare(said if self._keep_audience else replace(said, groups=frozenset()))
         return False

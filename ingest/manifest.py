@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from cronsim import CronSim, CronSimError
 
+from ingest import synonyms
 from rag.errors import BadRequest, DocumentError, RejectReason
 from rag.types import PUBLIC, Corpus, NormRank, Validity
 
@@ -123,15 +124,29 @@ def declared(folder: Path, name: str) -> Corpus | None:
     path = folder / CORPUS_FILE
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
-        return _corpus(values, name)
+        corpus = _corpus(values, name)
+        return replace(corpus, glossary=synonyms.declared(values.get("glossary"), folder))
     except FileNotFoundError:
         return None
+    except synonyms.BadGlossary as error:
+        raise BadRequest(
+            f"{path}: glossary: {error.en}", f"{path} : glossaire : {error.fr}", code="bad_glossary"
+        ) from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BadRequest(
             f"{path} cannot be read: {error}", f"{path} est illisible : {error}", code="bad_corpus_toml"
         ) from error
     except _Wrong as error:
         raise BadRequest(f"{path}: {error.en}", f"{path} : {error.fr}", code="bad_corpus_toml") from error
+
+
+def glossary_file(folder: Path) -> str | None:
+    """The file of ``folder`` that its ``corpus.toml`` names as its glossary, and that is no document therefore."""
+    try:
+        values = tomllib.loads((folder / CORPUS_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # whoever needs the declaration is told what is wrong with it
+        return None
+    return synonyms.file_name(values.get("glossary"))
 
 
 def watched(folder: Path) -> tuple[str, str | None]:
@@ -166,6 +181,8 @@ def new_declaration(name: str) -> tuple[Corpus, str]:
         "clearance = 0\n"
         "# Vers qui se tourner quand la réponse ne suffit pas. Whom to ask when the answer is not enough.\n"
         'contact = ""\n'
+        "# Sigles et mots courants : un fichier du dossier, ou une table. Acronyms and everyday words.\n"
+        '# glossary = "glossaire.toml"\n'
     )
     return Corpus(name, name), text
 
@@ -260,12 +277,7 @@ def _corpus(values: Mapping[str, Any], name: str) -> Corpus:
         )
     retention = _whole(values, "retention")
     _schedule(values)
-    glossary = values.get("glossary")
-    if glossary is not None and not isinstance(glossary, str | dict):
-        raise _Wrong(
-            "`glossary` must be a file name or a table", "« glossary » doit être un nom de fichier ou une table"
-        )
-    return Corpus(
+    corpus = Corpus(
         name=name,
         title=_text(values, "title") or name,
         language=_language(values) or "fr",
@@ -273,8 +285,8 @@ def _corpus(values: Mapping[str, Any], name: str) -> Corpus:
         clearance=_whole(values, "clearance") or 0,
         contact=_text(values, "contact", empty=True) or "",
         norm_rank=_rank(values),
-        **({} if retention is None else {"retention_days": retention}),
     )
+    return corpus if retention is None else replace(corpus, retention_days=retention)
 
 
 def _metadata(values: Mapping[str, Any]) -> Metadata:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import chain
 from pathlib import Path
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol, Self, TypeVar
 
 from ingest import manifest
 from ingest.ahead import ahead
@@ -44,10 +44,12 @@ from rag.errors import (
 )
 from rag.home import Home, translated, write_atomically
 from rag.seams import Embedder, VectorStore
-from rag.types import Chunk, Corpus, Document, Outcome, Point, Rejected, RunState, SyncOptions, Vector
+from rag.types import Chunk, Corpus, Document, Outcome, Point, Rejected, RunState, SyncOptions, Synonyms, Vector
 
 ARTICLES: Final = "articles_"
 """What the names of the counts of articles begin with among the counts of a run."""
+GLOSSARY: Final = "glossary_"
+"""The same of the counts of families of the glossary."""
 WINDOW: Final = 2_000
 """Chunks that are embedded and staged together: enough for batches of like length, a few MB of text."""
 FIRST_WINDOW: Final = 256
@@ -107,6 +109,26 @@ class Parts:
 
 
 @dataclass(frozen=True, slots=True)
+class GlossaryChange:
+    """The families of a corpus's glossary, and how many of them came and went."""
+
+    families: int = 0
+    added: int = 0
+    removed: int = 0
+
+    @classmethod
+    def of(cls, before: Synonyms, after: Synonyms) -> Self:
+        was, now = (
+            {(kind, family) for kind in ("same", "near") for family in getattr(one, kind)} for one in (before, after)
+        )
+        return cls(after.families, len(now - was), len(was - now))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return {"families": self.families, "added": self.added, "removed": self.removed}
+
+
+@dataclass(frozen=True, slots=True)
 class SyncReport:
     """What a sync did, or with ``dry_run`` would do. ``snapshot`` is the published one afterwards, if there is one.
 
@@ -128,13 +150,15 @@ class SyncReport:
     articles: Mapping[str, int] = field(default_factory=dict)
     dry_run: bool = False
     plan: tuple[DocumentChange, ...] = ()
+    glossary: GlossaryChange = GlossaryChange()
 
     @property
     def counts(self) -> dict[str, float]:
         """The numbers of the report, by the names of ``ingest sync --json``; of articles, each by itself."""
         names = ("added", "changed", "moved", "removed", "unchanged", "chunks", "embedded", "seconds")
         of_articles = {f"{ARTICLES}{action}": count for action, count in self.articles.items()}
-        return {name: getattr(self, name) for name in names} | of_articles
+        of_glossary = {f"{GLOSSARY}{name}": count for name, count in self.glossary.counts.items() if count}
+        return {name: getattr(self, name) for name in names} | of_articles | of_glossary
 
     @property
     def exit_code(self) -> int:
@@ -158,6 +182,7 @@ class SyncReport:
             "seconds": round(self.seconds, 3),
             "moved": self.moved,
             "articles": {action.value: self.articles.get(action.value, 0) for action in Action},
+            "glossary": self.glossary.counts,
         }
         return said | {"plan": [change.as_json() for change in self.plan]} if self.dry_run else said
 
@@ -188,7 +213,8 @@ def plan(
     """
     start = time.perf_counter()
     corpus = _declared(folder, name, init=init)
-    known = catalog is not None and name in {one.name for one in catalog.corpora()}
+    before = None if catalog is None else next((one for one in catalog.corpora() if one.name == name), None)
+    known = before is not None
     lineage = catalog.published(name) if catalog is not None and known else ()
     published = catalog.documents(name, lineage) if catalog is not None and known else []
     discovery = _discovered(folder, name, progress, members)
@@ -221,6 +247,7 @@ def plan(
         articles=counted(changes),
         dry_run=True,
         plan=changes,
+        glossary=GlossaryChange.of(before.glossary if before else Synonyms(), corpus.glossary),
     )
 
 
@@ -460,9 +487,12 @@ class _Sync:
 
     def run(self) -> SyncReport:
         start = time.perf_counter()
-        # 1. What the folder says of itself; its audience acts from here on, whatever comes later.
-        corpus = _declared(self._folder, self._name, init=self._options.init, write=True)
-        self._catalog.declare(corpus)
+        # 1. What the folder says of itself; its audience and glossary act from here on, whatever comes later.
+        declared = _declared(self._folder, self._name, init=self._options.init, write=True)
+        before = next((one for one in self._catalog.corpora() if one.name == self._name), None)
+        self._catalog.declare(declared)
+        glossary = GlossaryChange.of(before.glossary if before else Synonyms(), declared.glossary)
+        corpus = replace(declared, glossary=Synonyms())  # no document is read with it, so none is sent with it
         if self._options.automatic and self._catalog.held(self._name):
             raise _on_hold(self._name)
         # 2. Discover and compare.
@@ -488,7 +518,7 @@ class _Sync:
         # 5. Nobody needs what runs that ended early have left, nor what is past its retention.
         self._tidy(abandoned, grown=self._draft is not None)
         self._progress(Stage.PUBLISH, 1, 1)
-        return replace(report, seconds=time.perf_counter() - start)
+        return replace(report, seconds=time.perf_counter() - start, glossary=glossary)
 
     def _check(self) -> None:
         _stop_when(self._cancelled)

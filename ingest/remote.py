@@ -10,7 +10,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict
 
 from ingest.difference import Action
-from ingest.pipeline import ARTICLES, Progress, Stage, SyncReport, unseen
+from ingest.pipeline import ARTICLES, GLOSSARY, GlossaryChange, Progress, Stage, SyncReport, unseen
 from rag import schemas
 from rag.errors import BadRequest, Cancelled, Conflict, VaubanError
 from rag.home import Server
@@ -25,6 +25,7 @@ _USAGE: Final = frozenset(
         "undeclared_folder",
         "unreadable_folder",
         "bad_corpus_toml",
+        "bad_glossary",
         "bad_corpus_name",
         "bad_request",
         "bad_archive",
@@ -153,4 +154,5 @@ def _report(run: _Run) -> SyncReport:
         seconds=run.counts.get("seconds", 0.0),
         moved=count("moved"),
         articles={action.value: count(f"{ARTICLES}{action.value}") for action in Action},
+        glossary=GlossaryChange(*(count(f"{GLOSSARY}{name}") for name in GlossaryChange().counts)),
     )

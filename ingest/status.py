@@ -68,6 +68,7 @@ class Standing:
             "groups": sorted(self.corpus.groups),
             "snapshot": self.snapshot,
             "held": self.held,
+            "glossary": {"same": len(self.corpus.glossary.same), "near": len(self.corpus.glossary.near)},
             "documents": len(self.documents),
             "chunks": self.chunks,
             "stale": self.stale,
@@ -128,11 +129,18 @@ def print_standings(found: list[Standing]) -> None:
         console.print("aucun corpus · no corpus")
         return
     table = Table(
-        "corpus", "état · snapshot", "documents", "passages · chunks", "périmés · stale", "illisibles · low quality"
+        "corpus",
+        "état · snapshot",
+        "documents",
+        "passages · chunks",
+        "glossaire · glossary",
+        "périmés · stale",
+        "illisibles · low quality",
     )
     for one in found:
         snapshot = f"{one.snapshot or '-'}{' (en attente · held)' if one.held else ''}"
-        counts = (len(one.documents), one.chunks, len(one.stale), len(one.doubtful))
+        families = one.corpus.glossary.families
+        counts = (len(one.documents), one.chunks, families, len(one.stale), len(one.doubtful))
         table.add_row(one.corpus.name, snapshot, *map(str, counts))
     console.print(table)
     runs = Table("corpus", "exécution · run", "début · started", "fin · outcome", "documents", "vecteurs/s · vectors/s")

@@ -8,6 +8,7 @@ transaction, durable when the method returns. Access rules are no part of a snap
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import json
 import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -21,7 +22,19 @@ import sqlalchemy as sa
 
 from rag.database import Database, Text, batches
 from rag.errors import Conflict, NotFound, StoreBusy
-from rag.types import Corpus, Document, LegalStatus, NormRank, Outcome, Rejected, RunKind, RunState, RunStatus, Validity
+from rag.types import (
+    Corpus,
+    Document,
+    LegalStatus,
+    NormRank,
+    Outcome,
+    Rejected,
+    RunKind,
+    RunState,
+    RunStatus,
+    Synonyms,
+    Validity,
+)
 
 MOST_BOUND: Final = 500
 """Values bound to one statement; the databases allow some thousands."""
@@ -46,6 +59,7 @@ _corpora = sa.Table(
     sa.Column("published", sa.Integer),
     sa.Column("last_snapshot", sa.Integer, nullable=False),
     sa.Column("held", sa.Boolean, nullable=False),
+    sa.Column("glossary", Text, nullable=False),
 )
 _snapshots = sa.Table(
     "snapshots",
@@ -968,6 +982,7 @@ def _corpus_values(corpus: Corpus) -> dict[str, object]:
         "contact": corpus.contact,
         "norm_rank": corpus.norm_rank,
         "retention_days": corpus.retention_days,
+        "glossary": json.dumps([corpus.glossary.same, corpus.glossary.near], ensure_ascii=False),
     }
 
 
@@ -981,7 +996,15 @@ def _corpus(row: sa.Row[Any]) -> Corpus:
         contact=row.contact,
         norm_rank=_rank(row.norm_rank),
         retention_days=row.retention_days,
+        glossary=_synonyms(row.glossary),
     )
+
+
+@functools.lru_cache(maxsize=256)
+def _synonyms(written: str) -> Synonyms:
+    """The families of a corpus; every question asks for them, and they seldom change."""
+    same, near = (tuple(tuple(family) for family in families) for families in json.loads(written))
+    return Synonyms(same, near)
 
 
 def _snapshot(row: sa.Row[Any]) -> Snapshot:

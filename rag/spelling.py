@@ -32,7 +32,7 @@ LONGEST: Final = 25
 MOST: Final = 5
 """Words of a question that are looked at: a text with more unknown ones is in another language, or none."""
 FAMILIAR: Final = 20_000
-"""The frequency that a word of a glossary counts with: as a common word of the lists."""
+"""The frequency that a word of a glossary counts with: as a common word of the lists. An acronym has none."""
 
 _WORD: Final = re.compile(r"[^\W\d_]+")
 _GLUE: Final = frozenset("@/\\_#&=+0123456789")
@@ -43,7 +43,7 @@ _FREQUENT: Final = 0.12
 """What ten times the frequency is worth, in edits."""
 _FIRST: Final = 0.4
 """What a wrong first letter costs more: people seldom miss it."""
-_SWAPPED, _DOUBLED, _SOUND, _NEAR, _OTHER, _MUTE = 0.6, 0.4, 0.5, 0.75, 1.0, 0.6
+_SWAPPED, _DOUBLED, _SOUND, _NEAR, _OTHER, _MUTE = 0.5, 0.4, 0.5, 0.75, 1.0, 0.6
 """What edits cost: two letters swapped, one doubled or not, one for another that sounds like it or lies beside it on
 the keyboard, any other, and a letter that is not heard."""
 _LAST: Final = 0.15
@@ -128,7 +128,7 @@ def _meant(word: str, language: str, ours: _Words) -> str | None:
         for other in words.near(word, most):
             cost = _cost(word, other, language)
             rank = cost - _FREQUENT * math.log10(words.frequencies[other] / _RARE)
-            if cost <= _MOST_COST and (rank, other) < (best, chosen or ""):
+            if cost <= _MOST_COST and (most > 1 or words.frequencies[other] > _RARE) and (rank, other) < (best, chosen or ""):
                 best, chosen = rank, other
     if chosen is None or terms(chosen, language) == terms(word, language):  # a search makes no difference between them
         return None
@@ -231,7 +231,7 @@ class _Words:
     @functools.cached_property
     def _table(self) -> tuple[Sequence[str], npt.NDArray[np.int64], _Counts]:
         """The words by their length, and how often each letter stands in each."""
-        words = sorted((word for word in self.frequencies if len(word) <= LONGEST), key=len)
+        words = sorted((word for word, often in self.frequencies.items() if often and len(word) <= LONGEST), key=len)
         return words, np.array([len(word) for word in words], np.int64), _letters(words)
 
 
@@ -246,7 +246,8 @@ def _letters(words: Sequence[str]) -> _Counts:
 @functools.lru_cache(maxsize=16)
 def _known(words: frozenset[str]) -> _Words:
     spelled = {fold(word): word for word in sorted(words) if word.isalpha()}
-    return _Words(dict.fromkeys(spelled, FAMILIAR), spelled)
+    # Nobody who mistypes "alors" means the ARS.
+    return _Words({folded: 0 if word.isupper() else FAMILIAR for folded, word in spelled.items()}, spelled)
 
 
 @functools.cache

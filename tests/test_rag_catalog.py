@@ -26,7 +26,7 @@ from rag.catalog import ArticleRow, Catalog, DocumentRow, DocumentState, Snapsho
 from rag.database import HEAD
 from rag.errors import Conflict, DiskFull, NotFound, OperatorError, StoreBusy, StoreError
 from rag.home import Home, Server
-from rag.types import Corpus, Document, NormRank, Outcome, Rejected, RunState, Validity
+from rag.types import Corpus, Document, NormRank, Outcome, Rejected, RunState, Synonyms, Validity
 from tests.postgres_server import PostgresServer
 
 RH = Corpus("rh", "Ressources humaines", groups=frozenset({"agents"}), contact="drh@atf.example")
@@ -81,7 +81,8 @@ def seen(catalog: Catalog) -> dict[str, str]:
 def test_a_corpus_is_given_back_as_it_was_declared(catalog: Catalog) -> None:
     """Declaring again changes what is said of it, at once."""
     assert catalog.corpora() == [RH]
-    wider = Corpus("rh", "RH", "en", frozenset({"*"}), 2, "x", NormRank.CODE, 30)
+    glossary = Synonyms((("CET", "compte épargne-temps"),), (("boulot", "travail"),))
+    wider = Corpus("rh", "RH", "en", frozenset({"*"}), 2, "x", NormRank.CODE, 30, glossary)
     catalog.declare(wider)
     assert catalog.corpus("rh") == wider
     with pytest.raises(NotFound) as raised:
@@ -330,6 +331,19 @@ def test_the_migrations_make_the_tables_that_the_code_names(catalog: Catalog, ro
     with catalog._database.engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     assert ScriptDirectory(str(root / "rag" / "migrations")).get_current_head() == HEAD
+
+
+def test_the_corpora_of_an_older_catalog_have_an_empty_glossary(where: Path | str) -> None:
+    """Nothing else of them changes when the program is brought up to date."""
+    opened = Catalog.open(where)
+    opened.declare(RH)
+    with opened._database.writing() as connection:
+        connection.execute(sa.text("ALTER TABLE corpora DROP COLUMN glossary"))
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '0002'"))
+    opened.close()
+    again = Catalog.open(where)
+    assert again.corpora() == [RH]
+    again.close()
 
 
 def test_a_newer_catalog_is_refused(where: Path | str) -> None:

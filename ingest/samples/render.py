@@ -1,7 +1,7 @@
 """Render the sources of the sample regulations into the files that are shipped; running it again changes nothing.
 
-``python -m ingest.samples.render`` writes each source as ``<corpus>/<id>.<format>`` with its sidecar, and a
-``corpus.toml`` per corpus. Dates, identifiers and archive timestamps are fixed, so the bytes depend only on the
+``python -m ingest.samples.render`` writes each source as ``<corpus>/<id>.<format>`` with its sidecar, and per corpus a
+``corpus.toml`` and its glossary. Dates, identifiers and archive timestamps are fixed, so the bytes depend only on the
 sources and on the versions of the libraries that write the formats.
 """
 
@@ -34,11 +34,12 @@ from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.platypus import Paragraph, SimpleDocTemplate, Spacer, Table, TableStyle
 
-from ingest.samples.source import Source, sources
+from ingest.samples.source import SOURCES, Source, sources
 from rag.types import Block, BlockKind
 
 SAMPLES = Path(__file__).parent
 BODY = {"fr": "Agence des territoires fluviaux", "en": "River Territories Agency (ATF)"}
+GLOSSARY = "glossaire.toml"
 NBSP = "\N{NO-BREAK SPACE}"
 
 CORPORA = {
@@ -84,6 +85,7 @@ def rendered() -> Iterator[tuple[str, bytes]]:
     """Each shipped file's path below the samples folder, with its bytes."""
     for corpus in CORPORA:
         yield f"{corpus}/corpus.toml", corpus_file(corpus).encode()
+        yield f"{corpus}/{GLOSSARY}", (SOURCES / corpus / GLOSSARY).read_bytes()
     for source in sources():
         yield f"{source.corpus}/{source.name}", RENDERERS[source.format](source)
         yield f"{source.corpus}/{source.name}.meta.toml", sidecar(source).encode()
@@ -94,7 +96,7 @@ def corpus_file(corpus: str) -> str:
     title, contact = CORPORA[corpus]
     return (
         f'name = "{corpus}"\ntitle = "{title}"\nlanguage = "fr"\ngroups = ["agents"]\nclearance = 0\n'
-        f'contact = "{contact}"\nnorm_rank = "order"\nretention = 365\n'
+        f'contact = "{contact}"\nnorm_rank = "order"\nretention = 365\nglossary = "{GLOSSARY}"\n'
     )
 
 
