@@ -22,11 +22,12 @@ from __future__ import annotations
 import datetime as dt
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from rag.types import SectionKind
+from rag.codes import codes
+from rag.types import Chunk, Hit, SectionKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,8 @@ _ORDINAL: Final = (
 _AGAIN: Final = rf"[ \u00a0]{_ORDINAL}(?:-0)?(?![\w’'])"
 # « 16 A », « 310 HB bis »; « article 5 II » is the second part of article 5, but « 102 I du code » an article.
 _LETTER: Final = (
-    r"(?:(?-i:[A-HJ-UWYZ]|[A-Z]{2}(?<!II)(?<!IV)(?<!VI)(?<!IX)(?<!XI)(?<!XV)(?<!XX))(?![\w’'])(?!\.?[ \u00a0]?\d)"
+    r"(?:(?-i:[A-HJ-UWYZ]|[A-Z]{2}(?<!II)(?<!IV)(?<!VI)(?<!IX)(?<!XI)(?<!XV)(?<!XX))(?![\w’'])"
+    r"(?!\.?[ \u00a0]?\d|\.[ \u00a0]?(?-i:[a-zé]))"
     rf"|(?-i:[IVX]|[a-z])(?={_AGAIN})"
     r"|(?-i:[IVX])(?=[ \u00a0](?:du|de l['’]annexe)[ \u00a0](?:code|CGI|[IVX]+\b)))"
 )
@@ -196,50 +198,16 @@ _TEXT: Final = re.compile(
     rf"(?P<dated>\d{{1,2}}(?:er|st|nd|rd|th)?[ \u00a0]{_MONTH},?[ \u00a0]\d{{4}}))",
     re.IGNORECASE,
 )
-_CODE_NAMES: Final = (
-    r"action sociale et des familles|artisanat|assurances|aviation civile|cinéma et de l['’]image animée|civil"
-    r"|commande publique|commerce|communes|construction et de l['’]habitation|consommation|défense"
-    r"|domaine de l['’][ÉE]tat|douanes|éducation|électoral|énergie"
-    r"|entrée et du séjour des étrangers et du droit d['’]asile|environnement"
-    r"|expropriation pour cause d['’]utilité publique"
-    r"|famille et de l['’]aide sociale|forestier|général de la fonction publique"
-    r"|général de la propriété des personnes publiques|général des collectivités territoriales|général des impôts"
-    r"|impositions sur les biens et services|justice administrative|justice militaire|justice pénale des mineurs"
-    r"|Légion d['’]honneur(?:, de la Médaille militaire et de l['’]ordre national du Mérite)?|minier"
-    r"|monétaire et financier|mutualité|organisation judiciaire|patrimoine|pénal|pénitentiaire"
-    r"|pensions civiles et militaires de retraite|pensions de retraite des marins(?: français)?"
-    r"|pensions militaires d['’]invalidité et des victimes de guerre|ports maritimes"
-    r"|postes et des communications électroniques|procédure civile|procédure pénale|procédures civiles d['’]exécution"
-    r"|propriété intellectuelle|recherche|relations entre le public et l['’]administration|route"
-    r"|rural et de la pêche maritime|santé publique|sécurité intérieure|sécurité sociale|service national|sport"
-    r"|tourisme|transports|travail|urbanisme|voirie routière"
-)
-_CODES_SHORT: Final = {
-    "CASF": "action sociale et des familles",
-    "CCP": "commande publique",
-    "CESEDA": "entrée et du séjour des étrangers et du droit d'asile",
-    "CGCT": "général des collectivités territoriales",
-    "CGFP": "général de la fonction publique",
-    "CGI": "général des impôts",
-    "CGPPP": "général de la propriété des personnes publiques",
-    "CJA": "justice administrative",
-    "CPCMR": "pensions civiles et militaires de retraite",
-    "CRPA": "relations entre le public et l'administration",
-    "CSP": "santé publique",
-    "CSS": "sécurité sociale",
-}
-_CODE: Final = re.compile(
-    r"(?:\bannexe[ \u00a0](?P<before>(?-i:[IVX]+)|\d)[ \u00a0](?:au|du)[ \u00a0])?"
-    rf"\b(?:code[ \u00a0](?:(?:du|de la|des|de)[ \u00a0]|de l['’])?(?P<name>{_CODE_NAMES})"
-    rf"|(?-i:(?P<short>{'|'.join(_CODES_SHORT)})))"
-    r"(?![\w’'])(?:,?[ \u00a0]annexe[ \u00a0](?P<after>(?-i:[IVX]+)|\d)\b)?",
-    re.IGNORECASE,
-)
 _SMALL_WORDS: Final = frozenset("du de la le les des d l et en par sur entre pour francais".split())
 _OF_TEXT: Final = re.compile(
     r"[ \u00a0]*,?[ \u00a0]*(?:(?:de la|de l['’]|du|de|of the|of|in the|in|dans la|dans le)[ \u00a0]?)(?:même )?$",
     re.IGNORECASE,
 )
+_OF_CODE: Final = re.compile(
+    r"[ \u00a0]*[,(–-]?[ \u00a0]*(?:(?:de la|de l['’]|du|de|dans le|au|of the|of|in the|in)[ \u00a0]*)?(?:même )?",
+    re.IGNORECASE,
+)
+"""Between an article and its code nothing need stand: « art. L. 3141-3 C. trav. »."""
 _TEXT_THEN: Final = re.compile(
     r"[ \u00a0]*(?:du \d{1,2}(?:er)? \w+ \d{4})?[ \u00a0]*[,:;(–-]?[ \u00a0]*"
     r"(?:(?:à |dans |en |in )?(?:son |sa |l['’]|its )?)$",
@@ -255,6 +223,49 @@ _RANGE_MOST: Final = 30
 """A range of articles longer than this names its two ends only: nobody asks for eighty articles one by one."""
 
 
+_PLAIN: Final = {ord(space): "\u00a0" for space in "\u2007\u2009\u202f"} | {
+    ord(dash): "-" for dash in "\u2010\u2012\u2212"
+}
+_INVISIBLE: Final = re.compile("[\u00ad\u200b\u200c\u200d\u2060\ufeff]")
+_UNITS: Final = r"(?:jours?|mois|ans?|semaines?|heures?|euros?|€|%|km|agents?|fois|days?|months?|years?|hours?)\b"
+_ART: Final = re.compile(r"\bart[ ]?(?=[lrda]?[ .]?[\d*]|lo[ .]?\d|premier|un\b)", re.IGNORECASE)
+_SPACED_NUMBER: Final = re.compile(
+    r"(?P<head>(?<!\w)(?:(?:art(?:icle)?s?\.?[ ]?)?(?:l\.?o|[lrda])[ ]?\.?[ ]?\*?[ ]?|art(?:icle)?\.?[ ]))"
+    rf"(?P<number>\d{{2,4}}(?:[ ]\d{{1,3}}){{1,2}})(?![\w-])(?![ ]?{_UNITS})",
+    re.IGNORECASE,
+)
+"""« L 311 3 », « art 311 3 »: a hyphen was left out."""
+_NUMBER_WORDS: Final = {
+    word: str(number)
+    for number, word in enumerate("un deux trois quatre cinq six sept huit neuf dix onze douze".split(), start=1)
+} | {"one": "1", "two": "2", "three": "3", "four": "4", "five": "5"}
+_SPELLED_NUMBER: Final = re.compile(
+    rf"(?P<head>\b(?:article|annexe|section|art\.?)[ \u00a0])(?P<word>{'|'.join(_NUMBER_WORDS)})\b", re.IGNORECASE
+)
+_FIRST_ROMAN: Final = re.compile(r"\bIer\b")
+_SMALL_LETTER: Final = re.compile(
+    r"(?<=\d[ ])(?!(?:du|de|et|ou|en|au|le|la|un|on|il|ne|se|ce|si|of|in|to|is)\b)"
+    rf"(?P<letter>[a-z]{{1,2}})(?=(?:[ ]{_ORDINAL})?"
+    r"(?:[ ]?(?:[?!,(]|\.?$)|[ ](?:du[ ](?:code|c\.|cgi)|de[ ]l['’]annexe|annexe|ann|au[ ]code|code|c\.|cgi)))",
+)
+"""« 16 a du cgi »: a letter of a number in a question that is typed in small letters."""
+_CODE_LETTERS: Final = ("l", "r", "d", "lo", "a")
+_SINGLED_OUT: Final = 0.05
+"""By how much the words of a question must set one homonym above the next, on the scale of a hit's score, for the
+reader not to be asked which one is meant."""
+_ITS_ARTICLE: Final = re.compile(r"\s*[—–-]\s*(?:article|art\.|annexe)\b.*$", re.IGNORECASE)
+_ASKING: Final = frozenset(
+    "que qu est ce quoi dit dis disait prevoit prevoyait dispose disposait contient contenait enonce stipule "
+    "indique precise signifie concerne parle regle quel quelle quels quelles sont etait le la les l un une des du "
+    "de d au aux en dans a y il texte teneur contenu objet redaction version libelle resume resumer explique "
+    "expliquer expliquez moi me nous donne donner donnez montre montrer montrez affiche afficher cherche chercher "
+    "trouve trouver lire voir veux voudrais peux pouvez peut on tu vous je s te plait svp stp merci bonjour et "
+    "alors article articles art annexe annexes code numero n actuel actuelle vigueur aujourd hui integral complet "
+    "exactement what does do say says said is the of text show give read tell please can you i want to see about "
+    "section in force current hello".split()
+)
+"""Words of a question that only ask: what is left tells of which text an article might be."""
+
 _Item = tuple[str, int, int]
 """The key of one number in a run, and its span."""
 
@@ -266,24 +277,29 @@ def references(text: str) -> list[Reference]:
 
     A code alone ("le code du travail") is none: it says of which text an article is.
     """
+    original, text = text, text.translate(_PLAIN)
     texts = list(_texts(text))
-    codes = list(_codes(text)) if _NAMES_CODE.search(text) else []
+    named_codes = _codes(text)
     found: list[Reference] = []
     taken: list[tuple[int, int]] = []
     for start, end, items in _articles(text):
-        if any(code.start <= start < code.end for code in codes):
+        if any(code.start <= start < code.end for code in named_codes):
             continue  # « annexe II au code général des impôts » is a text
         plain = all(_CODE_KEY.fullmatch(key) is None for key, _, _ in items)
-        owner = _owner(text, start, end, [*texts, *codes] if plain else texts)
+        owner = _owner(text, start, end, texts, named_codes if plain else [])
         stop = max(end, owner.end) if owner else end
         first = min(start, owner.start) if owner else start
         for position, (key, item_start, item_end) in enumerate(items):
             lower = first if position == 0 else item_start
             upper = stop if position == len(items) - 1 else item_end
             full = f"{owner.key}#{key.removeprefix('article:')}" if owner and not _CODE_KEY.fullmatch(key) else key
-            found.append(Reference(full, text[lower:upper], lower, upper))
+            found.append(Reference(full, original[lower:upper], lower, upper))
         taken.append((first, stop))
-    found += [named for named in texts if not any(low <= named.start < high for low, high in taken)]
+    found += [
+        Reference(named.key, original[named.start : named.end], named.start, named.end)
+        for named in texts
+        if not any(low <= named.start < high for low, high in taken)
+    ]
     return sorted(found, key=lambda reference: (reference.start, reference.end, reference.key))
 
 
@@ -296,20 +312,97 @@ def mentions(text: str) -> tuple[str, ...]:
 
 
 def asked(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The exact keys and the weak keys of a question: the first are searched, the second lift what is found."""
+    """The exact keys and the weak keys of a question: the first are searched, the second lift what is found.
+
+    An article belongs to the text that is named beside it, else to the only one that the question names. A number that
+    the question gives no text for is exact where it is that of a code, or where nothing else is asked: then all
+    articles with that number are found, and :func:`homonyms` tells how many texts have it.
+    """
     exact: list[str] = []
     weak: list[str] = []
-    codes = list(_codes(text)) if _NAMES_CODE.search(text) else []
-    for reference in references(text):
+    typed = _typed(text)
+    named_codes = _codes(typed)
+    lone = _lone(typed)
+    for reference in references(typed):
         owner, mark, local = reference.key.rpartition("#")
         if _CODE_KEY.fullmatch(local):
-            exact.append(reference.key)
-            code = _owner(text, reference.start, reference.end, codes)
-            weak += [f"{code.key}#{local}"] if code else []  # several codes have an article L. 1
+            code = _owner(typed, reference.start, reference.end, [], named_codes)
+            owner = code.key if code is not None else lone if lone is not None and lone.startswith("code:") else ""
+            # Of the code that is named, and no other code's article of that number; texts that name none are lifted.
+            exact.append(f"{owner}#{local}" if owner else reference.key)
+            weak += [local] if owner else []
         elif mark or ":" in local:
-            weak.extend(_kin(local))
-            exact += [f"{owner}#{kin.removeprefix('article:')}" for kin in _kin(local) if mark]
+            owner = owner if mark else lone or ""
+            kin = _kin(local)
+            weak.extend(kin)
+            exact += [f"{owner}#{key.removeprefix('article:')}" for key in kin if owner]
+            if owner.startswith("code:") and re.fullmatch(r"(?:article:)?\d[\d.-]*", local):
+                # « article 311-3 du CRPA »: the letter was left out.
+                exact += [f"{owner}#{letter}{local.removeprefix('article:')}" for letter in _CODE_LETTERS]
+    if not exact and weak and is_only_a_reference(text):
+        exact, weak = weak, []
     return tuple(dict.fromkeys(exact)), tuple(dict.fromkeys(weak))
+
+
+def is_only_a_reference(text: str) -> bool:
+    """Whether a question asks for an article and tells nothing else that could say of which text it is."""
+    typed = _typed(text)
+    spans = [(one.start, one.end) for one in (*references(typed), *_codes(typed))]
+    if not spans:
+        return False
+    rest = "".join(" " if any(low <= at < high for low, high in spans) else one for at, one in enumerate(typed))
+    return all(word in _ASKING or word.isdigit() for word in re.findall(r"\w+", _folded(rest)))
+
+
+def homonyms(question: str, hits: Sequence[Hit]) -> tuple[Hit, ...]:
+    """The best hit of each text that has the article asked for, where the question does not say which text is meant.
+
+    Empty where one text alone has it, where its text is named, or where the other words of the question single one
+    out. ``hits`` are in their order, and what comes back too; :func:`text_title` says what distinguishes them. Ask
+    which one is meant, and show them all.
+    """
+    exact, weak = asked(question)
+    keys = {*exact, *weak}
+    if not keys or any("#" in key for key in keys):
+        return ()
+    by_text: dict[str, Hit] = {}
+    for hit in hits:
+        if keys.isdisjoint(hit.chunk.own_references):
+            continue
+        by_text.setdefault(_text_of(hit.chunk), hit)
+    found = tuple(by_text.values())
+    if len(found) < 2:
+        return ()
+    if is_only_a_reference(question):
+        return found
+    return found if exact and found[0].score - found[1].score < _SINGLED_OUT else ()
+
+
+def text_title(chunk: Chunk) -> str:
+    """The title of the text that a chunk is of, without the article where the document is that article alone."""
+    return _ITS_ARTICLE.sub("", chunk.title).strip() or chunk.title
+
+
+def _text_of(chunk: Chunk) -> str:
+    """What the articles of one text have in common, also where each is a document of its own."""
+    code = next((key.partition("#")[0] for key in chunk.own_references if key.startswith("code:")), None)
+    return code or f"{chunk.corpus}/{chunk.document}"
+
+
+def _lone(text: str) -> str | None:
+    """The key of the only text or code that a question names; none of several."""
+    keys = {code.key for code in codes(text) if code.sure} | {named.key for named in _texts(text)}
+    return next(iter(keys)) if len(keys) == 1 else None
+
+
+def _typed(text: str) -> str:
+    """A question as a careful writer would have typed it: « art l 311 3 » is « art L 311-3 », « article un » 1."""
+    plain = _INVISIBLE.sub("", text.translate(_PLAIN)).replace("\u00a0", " ")
+    plain = _ART.sub("art. ", plain)
+    plain = _SPACED_NUMBER.sub(lambda match: match["head"] + match["number"].replace(" ", "-"), plain)
+    plain = _SPELLED_NUMBER.sub(lambda match: f"{match['head']}{_NUMBER_WORDS[_folded(match['word'])]}", plain)
+    plain = _FIRST_ROMAN.sub("1er", plain)
+    return _SMALL_LETTER.sub(lambda match: match.group().upper(), plain)
 
 
 def article_keys(number: str, document_title: str, kind: SectionKind = SectionKind.ARTICLE) -> tuple[str, ...]:
@@ -322,7 +415,7 @@ def article_keys(number: str, document_title: str, kind: SectionKind = SectionKi
     if local is None:
         return ()
     item = local.removeprefix("article:")
-    code = next(_codes(document_title), None)
+    code = next(iter(_codes(document_title)), None)
     of_code = (f"{code.key}#{item}",) if code is not None and not document_title[: code.start].strip() else ()
     if _CODE_KEY.fullmatch(local):
         return (local, *of_code)
@@ -343,7 +436,7 @@ def text_key(title: str) -> str | None:
     ``texte:decision-relative-conges-annuels``. A code has none: its articles have keys of their own. It stands among
     the own references of a document's first chunk, and no question is ever read to ask for it.
     """
-    code = next(_codes(title), None)
+    code = next(iter(_codes(title)), None)
     if code is not None and not title[: code.start].strip():
         return None
     dates = [(period.start, period.end) for period in periods(title)]
@@ -366,6 +459,11 @@ def periods(text: str) -> list[Period]:
     return found
 
 
+def _codes(text: str) -> list[Reference]:
+    """The codes that ``text`` names, by their keys: ``code:travail``, ``code:general-impots-annexe-2``."""
+    return [Reference(code.key, text[code.start : code.end], code.start, code.end) for code in codes(text)]
+
+
 def _texts(text: str) -> Iterator[Reference]:
     for match in _TEXT.finditer(text):
         kind = _KINDS[" ".join(_folded(match["kind"]).split())]
@@ -379,21 +477,6 @@ def _texts(text: str) -> Iterator[Reference]:
                 continue
             key = f"{kind}:{day.first.isoformat()}"
         yield Reference(key, match.group(), match.start(), match.end())
-
-
-_NAMES_CODE: Final = re.compile(rf"\bcode\b|(?-i:\b(?:{'|'.join(_CODES_SHORT)})\b)", re.IGNORECASE)
-
-
-def _codes(text: str) -> Iterator[Reference]:
-    """The codes that ``text`` names, by their keys: ``code:travail``, ``code:general-impots-annexe-2``."""
-    for match in _CODE.finditer(text):
-        name = match["name"] or _CODES_SHORT[match["short"]]
-        words = [word for word in re.findall(r"\w+", _folded(name)) if word not in _SMALL_WORDS]
-        if words[:2] == ["legion", "honneur"]:
-            words = words[:2]
-        annex = match["before"] or match["after"]
-        words += ["annexe", _plain_number(annex.upper())] if annex else []
-        yield Reference(f"code:{'-'.join(words)}", match.group(), match.start(), match.end())
 
 
 def _articles(text: str) -> Iterator[tuple[int, int, list[_Item]]]:
@@ -461,12 +544,15 @@ def _letters(key: str) -> str:
     return re.split(r"\d", key, maxsplit=1)[0]
 
 
-def _owner(text: str, start: int, end: int, texts: list[Reference]) -> Reference | None:
+def _owner(text: str, start: int, end: int, texts: list[Reference], named_codes: list[Reference]) -> Reference | None:
     """The text that an article at ``[start, end)`` belongs to: "article 4 de la décision X", "arrêté X, article 4"."""
-    for named in texts:
-        if named.start >= end and _OF_TEXT.fullmatch(text[end : named.start]):
+    for named, after, before in (
+        *((one, _OF_TEXT, _TEXT_THEN) for one in texts),
+        *((one, _OF_CODE, _TEXT_THEN) for one in named_codes),
+    ):
+        if named.start >= end and after.fullmatch(text[end : named.start]):
             return named
-        if named.end <= start and _TEXT_THEN.fullmatch(text[named.end : start]):
+        if named.end <= start and before.fullmatch(text[named.end : start]):
             return named
     return None
 

@@ -6,12 +6,13 @@ import datetime as dt
 import gzip
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from rag.references import article_keys, asked, mentions, periods, references, text_key
-from rag.types import SectionKind
+from rag.references import article_keys, asked, homonyms, mentions, periods, references, text_key, text_title
+from rag.types import Chunk, Hit, SectionKind
 
 CASES = [
     ("Que dit l'article L. 3141-3 du code du travail ?", ["l3141-3"], "article L. 3141-3"),
@@ -137,18 +138,129 @@ def test_a_question_that_names_its_text_hits_exactly_that_article() -> None:
 
 
 def test_a_bare_article_is_only_weak() -> None:
-    """Nearly every text has an article 4: such a question brings in nothing by itself."""
-    assert asked("Que dit l'article 4 ?") == ((), ("article:4", "section:4"))
+    """Nearly every text has an article 4: where the question asks more, it brings in nothing by itself."""
+    assert asked("Combien de jours donne l'article 4 ?") == ((), ("article:4", "section:4"))
     assert asked("Combien de jours de congé ?") == ((), ())
 
 
-def test_a_code_that_is_named_lifts_its_own_article() -> None:
-    """Several codes have an article L. 111-1: all are found, and that of the code in the question is lifted."""
+def test_a_bare_article_that_is_all_that_is_asked_is_searched() -> None:
+    """Nothing else could find it: every text that has one is then a candidate."""
+    assert asked("Que dit l'article 4 ?") == (("article:4", "section:4"), ())
+    assert asked("article 302 bis") == (("article:302bis", "section:302bis"), ())
+
+
+def test_a_code_that_is_named_owns_the_article() -> None:
+    """Several codes have an article L. 111-1: that of the code in the question is exact, and no other one."""
     exact, weak = asked("Que dit l'article L. 111-1 du code de la recherche ?")
-    assert exact == ("l111-1",)
-    assert set(weak) & set(article_keys("L111-1", "Code de la recherche"))
-    assert not set(weak) & set(article_keys("L111-1", "Code du travail"))
+    assert set(exact) & set(article_keys("L111-1", "Code de la recherche"))
+    assert not set(exact) & set(article_keys("L111-1", "Code du travail"))
+    assert set(weak) & set(article_keys("L111-1", "Recueil de textes"))
     assert set(asked("l'article 4 du code civil")[0]) & set(article_keys("4", "Code civil"))
+
+
+TYPED = [
+    ("article L. 311-3 du code des relations entre le public et l'administration", "l311-3"),
+    ("art. L311-3 code des relations entre public et administration", "l311-3"),
+    ("L 311-3 crpa", "l311-3"),
+    ("l'art l311-3 du CRPA", "l311-3"),
+    ("art l 311 3 crpa", "l311-3"),
+    ("art 311 3 du crpa", "l311-3"),
+    ("article 311-3 du CRPA", "l311-3"),
+    ("code des relations entre le public et l'administration, article L.311\u20113", "l311-3"),
+    ("CRPA, art. L.\u202f311\u20123", "l311-3"),
+    ("C.R.P.A. L.311-3", "l311-3"),
+    ("Dans le CRPA, que dit l'article L. 311-3 sur les documents ?", "l311-3"),
+    ("que dit l'article L311-3 (CRPA) ?", "l311-3"),
+    ("article R*311-3 du CRPA", "r311-3"),
+]
+
+
+@pytest.mark.parametrize(("text", "number"), TYPED)
+def test_an_article_is_read_however_it_is_typed(text: str, number: str) -> None:
+    """The key of the article in its code is among what is searched, and no other code's."""
+    exact, _ = asked(text)
+    assert f"code:relations-public-administration#{number}" in exact
+    assert all(key.startswith("code:relations-public-administration#") for key in exact)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("L 3141-3 c. trav.", "code:travail#l3141-3"),
+        ("article 4 C. civ.", "code:civil#4"),
+        ("code civil art. 4", "code:civil#4"),
+        ("art 16 a de l'annexe ii au cgi", "code:general-impots-annexe-2#16a"),
+        ("CGI ann. II, art. 371 Z quindecies", "code:general-impots-annexe-2#371zquindecies"),
+        ("371 lc annexe 2 cgi", None),
+        ("article 371 lc annexe 2 cgi", "code:general-impots-annexe-2#371lc"),
+        ("annexe 1 du code du patrimoine", "code:patrimoine#annexe:1"),
+        ("article premier du code de la route", "code:route#1"),
+        ("article un du code de la route", "code:route#1"),
+        ("Article Ier du code de la route", "code:route#1"),
+        ("article 5 (décret n° 2012-1246)", "decret:2012-1246#5"),
+        ("Que dit l'article 4 ? (Décision n° 2020-44 du 26 novembre 2020)", "decision:2020-44#4"),
+        ("LPF art. L. 80 A", "code:procedures-fiscales#l80a"),
+    ],
+)
+def test_codes_and_texts_are_known_by_their_usual_names(text: str, key: str | None) -> None:
+    """Abbreviations, small letters, words for numbers, and the text after or before."""
+    exact, _ = asked(text)
+    assert (key in exact) if key else (exact == ())
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["au bout de 12 mois l'article 3 donne 15 jours", "rendez-vous à 15 30", "article 12 15 jours", "les 311 3 agents"],
+)
+def test_numbers_beside_each_other_are_not_joined_everywhere(text: str) -> None:
+    """A hyphen is put back in the number of an article only."""
+    assert not any("15" in key or "311" in key for key in (*asked(text)[0], *asked(text)[1]))
+
+
+def _hit(document: str, title: str, number: str, score: float) -> Hit:
+    keys = article_keys(number, title)
+    chunk = Chunk(document, "c", document, title, f"Article {number}", (), "x", 0, "fr", 0, 1, own_references=keys)
+    return Hit(chunk, score)
+
+
+CODES = [
+    _hit("1", "Code de la recherche — article L111-1", "L111-1", 0.9),
+    _hit("2", "Code de la mutualité — article L111-1", "L111-1", 0.88),
+    _hit("3", "Code de la mutualité — article L111-2", "L111-2", 0.7),
+]
+
+
+def test_homonyms_are_told_where_no_text_is_named() -> None:
+    """One hit for each text that has the number, in their order, with what tells them apart."""
+    assert [text_title(hit.chunk) for hit in homonyms("que dit l'article L. 111-1 ?", CODES)] == [
+        "Code de la recherche",
+        "Code de la mutualité",
+    ]
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "que dit l'article L. 111-1 du code de la recherche ?",
+        "L111-1 code de la mutualité",
+        "que dit l'article L. 111-2 ?",
+        "combien de jours de congé ?",
+        "que dit l'article 4 ?",
+    ],
+)
+def test_no_homonyms_where_one_text_is_meant(question: str) -> None:
+    """Its text is named, or only one text has it, or no article is asked for."""
+    assert homonyms(question, CODES) == ()
+
+
+def test_other_words_may_single_out_one_of_the_homonyms() -> None:
+    """Where they set it clearly above the next; a plain number is then no reason to ask at all."""
+    question = "Quelles missions l'article L. 111-1 donne-t-il aux chercheurs ?"
+    assert len(homonyms(question, CODES)) == 2
+    assert homonyms(question, [CODES[0], replace(CODES[1], score=0.5)]) == ()
+    plain = [_hit("1", "Décision n° 2020-44", "4", 0.5), _hit("2", "Arrêté n° 2021-7", "4", 0.49)]
+    assert len(homonyms("article 4", plain)) == 2
+    assert homonyms("combien de jours donne l'article 4 ?", plain) == ()
 
 
 SPELLINGS = [
