@@ -14,6 +14,13 @@ from importlib import resources
 
 _PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
 LANGUAGES = ("fr", "en")
+TASKS = {
+    "answer": ("system", "passages", "question"),
+    "quote": ("system", "passages", "quote"),
+    "rewrite": ("rewrite",),
+}
+"""What a model is asked to do, and the templates of its prompt in their order: what changes least comes first, so that
+a model finds the beginning read already. ``quote`` differs from ``answer`` in its last words only."""
 
 
 class PromptError(LookupError):
@@ -61,8 +68,13 @@ def load(name: str, language: str) -> Template:
     return Template(name=f"{name}.{language}", text=file.read_text(encoding="utf-8").strip())
 
 
+def digest(task: str, language: str) -> str:
+    """Identifies the templates that the prompt of a task was made of; it is kept with what the model wrote."""
+    return "-".join(load(name, language).digest[:8] for name in TASKS[task])
+
+
 def names() -> list[str]:
-    """The names of all templates, each with its language: ``answer.fr``, ``answer.en``…"""
+    """The names of all templates, each with its language: ``question.en``, ``question.fr``…"""
     return sorted(
         file.name.removesuffix(".md") for file in resources.files(__name__).iterdir() if file.name.endswith(".md")
     )

@@ -13,14 +13,19 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from rag import quantities
+import prompts
+from rag import lexical, quantities
+from rag.errors import BadRequest, Cancelled, GenerationError
 from rag.intents import Intent, intent
 from rag.phrases import Phrase, is_english, listed, phrases, words
 from rag.quantities import folded
-from rag.types import Turn
+from rag.queue import never, nobody
+from rag.references import references
+from rag.seams import Generator
+from rag.types import Message, Sampling, Turn
 
 RECENT: Final = 8
 """Questions of the history that are read; a subject older than these has been changed long since."""
@@ -152,16 +157,92 @@ def standalone(question: str, history: Sequence[Turn]) -> str:
     them change nothing.
     """
     before = ""
-    asked = [_clean(turn.text) for turn in history if turn.role == "user" and turn.text.strip()]
-    for text in asked[-RECENT:]:
-        if len(text) <= LONGEST and intent(text) not in _NO_SUBJECT:
-            before = _joined(text, before)
+    for text in _asked_before(history):
+        before = _joined(text, before)
     return _joined(_clean(question), before)
 
 
 _NO_SUBJECT: Final = frozenset(
     {Intent.GREETING, Intent.THANKS, Intent.GOODBYE, Intent.ABOUT, Intent.ABUSE, Intent.INSTRUCTION}
 )
+
+
+def by_model(
+    generator: Generator,
+    question: str,
+    history: Sequence[Turn],
+    language: str,
+    cancelled: Callable[[], bool] = never,
+    waiting: Callable[[int], None] = nobody,
+) -> str | None:
+    """The question as a capable model makes it stand alone; ``None`` where the rules must do it.
+
+    The model is asked about follow-ups only and reads no answer of the history. What it writes is taken when it is
+    one question of a fair length that keeps the words of the follow-up and brings no number, date, reference or name,
+    and hardly any word, that the person did not write.
+
+    Raises:
+        Cancelled: the reader went away.
+    """
+    asked = _asked_before(history)
+    if not asked or not is_follow_up(question):
+        return None
+    said = prompts.load("rewrite", language).render(
+        asked="\n".join(f"- {text}" for text in asked), question=_clean(question)
+    )
+    try:
+        pieces = generator.stream(
+            [Message("user", said)], Sampling(max_tokens=_LINE), cancelled=cancelled, waiting=waiting
+        )
+        written = "".join(pieces)
+    except Cancelled:
+        raise
+    except (GenerationError, BadRequest):
+        return None
+    return _accepted(written, [*asked, _clean(question)], language)
+
+
+def _accepted(written: str, sources: Sequence[str], language: str) -> str | None:
+    """What a model wrote, when it is a rewriting of the last of ``sources`` and of nothing but them."""
+    lines = [line.strip() for line in written.strip().splitlines() if line.strip()]
+    if len(lines) != 1:
+        return None
+    text = _LABEL.sub("", lines[0]).strip(" \"'«»“”*")
+    known = " \n ".join(sources)
+    if not text.endswith("?") or text.count("?") > 1 or not _SHORTEST <= len(text) <= min(LONGEST, 2 * len(known)):
+        return None
+    if re.search(r"[\[\]<>{}|]|https?:", text):
+        return None
+    values = {(one.kind, one.value, one.unit) for one in quantities.read(known)}
+    if any((one.kind, one.value, one.unit) not in values for one in quantities.read(text)):
+        return None
+    if set(re.findall(r"\d+", text)) - set(re.findall(r"\d+", known)):
+        return None
+    if {one.key for one in references(text)} - {one.key for one in references(known)}:
+        return None
+    names = {folded(name) for name in re.findall(r"(?<!^)\b[A-ZÀ-Ý][\w-]+", text)}
+    if any(name not in folded(known) for name in names):
+        return None
+    terms, before = set(lexical.terms(text, language)), set(lexical.terms(known, language))
+    own = {term for term in lexical.terms(sources[-1], language) if len(term) > 2}
+    if len(terms - before) > max(1, len(terms) // 4) or len(own & terms) < len(own) / 2:
+        return None
+    return text
+
+
+_LABEL: Final = re.compile(
+    r"^(?:[-*•]\s*|(?:question|la question|the question|question autonome|rewritten question|réécriture)\s*:\s*)+",
+    re.IGNORECASE,
+)
+_LINE: Final = 80
+"""Tokens of a rewritten question."""
+_SHORTEST: Final = 8
+
+
+def _asked_before(history: Sequence[Turn]) -> list[str]:
+    """The questions of the history that may hold a subject, in order; small talk and pasted documents are none."""
+    asked = [_clean(turn.text) for turn in history if turn.role == "user" and turn.text.strip()]
+    return [text for text in asked[-RECENT:] if len(text) <= LONGEST and intent(text) not in _NO_SUBJECT]
 
 
 def _clean(text: str) -> str:

@@ -37,3 +37,34 @@ def test_an_unknown_prompt_is_an_error(name: str) -> None:
 
 def test_the_digest_changes_with_the_text() -> None:
     assert prompts.load("system", "fr").digest != prompts.load("system", "en").digest
+
+
+@pytest.mark.parametrize("language", prompts.LANGUAGES)
+def test_each_task_has_its_digest(language: str) -> None:
+    """An answer, a quotation and a rewriting are told apart by what they were asked with."""
+    digests = {prompts.digest(task, language) for task in prompts.TASKS}
+    assert len(digests) == len(prompts.TASKS)
+    assert all(len(part) == 8 for digest in digests for part in digest.split("-"))
+
+
+def test_every_template_serves_a_task() -> None:
+    used = {name for names in prompts.TASKS.values() for name in names}
+    assert {name.rpartition(".")[0] for name in prompts.names()} == used
+
+
+@pytest.mark.parametrize("language", prompts.LANGUAGES)
+def test_what_changes_most_comes_last(language: str) -> None:
+    """The system text is the same for everyone, and the question stands behind the passages."""
+    assert not prompts.load("system", language).placeholders
+    assert prompts.load("passages", language).placeholders == {"passages"}
+    for task in ("answer", "quote"):
+        assert prompts.TASKS[task][:2] == ("system", "passages")
+        assert prompts.load(prompts.TASKS[task][-1], language).placeholders == {"question"}
+
+
+@pytest.mark.parametrize("language", prompts.LANGUAGES)
+def test_prompts_stay_short(language: str) -> None:
+    """A processor reads about sixty tokens a second: what frames an answer is under six seconds of it."""
+    words = sum(len(prompts.load(name, language).text.split()) for name in prompts.TASKS["answer"])
+    assert words < 180
+    assert len(prompts.load("rewrite", language).text.split()) < 120

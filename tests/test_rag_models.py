@@ -230,3 +230,9 @@ def test_the_fingerprint_follows_the_files(models_dir: Path) -> None:
     toml = models_dir / "models.toml"
     toml.write_text(toml.read_text().replace(sha(GGUF), sha(changed)))
     assert install("own", Kind.GENERATOR, models_dir=models_dir, home=models_dir).fingerprint != first
+
+
+def test_only_models_of_some_size_rewrite_questions() -> None:
+    """A small model answers a question that it should rewrite; the demo's is not asked."""
+    rewriting = {entry.name for entry in Manifest.load().entries if entry.rewrites}
+    assert rewriting == {"qwen3-4b", "mistral-small-24b"}
