@@ -132,6 +132,21 @@ def general() -> Glossary:
     return joined
 
 
+@functools.lru_cache(maxsize=256)
+def joined(synonyms: tuple[Synonyms, ...]) -> Glossary:
+    """The glossary of a search: those of the corpora that it may see, and the general one."""
+    found = Glossary()
+    for one in synonyms:
+        found |= _of(one)
+    return found | general()
+
+
+@functools.lru_cache(maxsize=256)
+def _of(synonyms: Synonyms) -> Glossary:
+    """One for each corpus, so that every combination of corpora shares its index."""
+    return Glossary.of(synonyms)
+
+
 def _phrases(line: str) -> tuple[str, ...]:
     return tuple(phrase.strip() for phrase in line.split("|"))
 
@@ -330,7 +345,7 @@ def _readings(phrase: str, language: str) -> set[_Key]:
     if not key:
         return set()
     small = fold(phrase).replace(".", "").strip()
-    return {key} if len(key) > 1 or spelling.ordinary(small, language) else {key, (_MARK + small,)}
+    return {key} if len(key) > 1 or spelling.in_any_language(small) else {key, (_MARK + small,)}
 
 
 def _longest(

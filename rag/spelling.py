@@ -93,6 +93,27 @@ def ordinary(word: str, language: str) -> bool:
     return word in _dictionary(language if language in LANGUAGES else LANGUAGES[0]).frequencies
 
 
+def in_any_language(word: str) -> bool:
+    """Whether ``word``, folded, stands in a dictionary at all."""
+    first, *others = LANGUAGES
+    return ordinary(word, first) or any(_foreign(word, other) for other in others)
+
+
+def share(word: str, language: str) -> float:
+    """How much of everyday language the word is, in ``[0, 1]``; 0 for one that the list of the language lacks."""
+    if language not in LANGUAGES:
+        return 0.0
+    folded = fold(word)
+    frequencies = _dictionary(language).frequencies
+    count = frequencies.get(folded, 0) or frequencies.get(folded.removesuffix("s"), 0)
+    return count / _total(language)
+
+
+@functools.cache
+def _total(language: str) -> int:
+    return max(1, sum(_dictionary(language).frequencies.values()))
+
+
 def _judged(text: str, match: re.Match[str]) -> bool:
     """Whether the word is ours to judge: in small letters, or the first of a sentence, and part of nothing longer."""
     word, start, end = match[0], match.start(), match.end()
@@ -128,7 +149,11 @@ def _meant(word: str, language: str, ours: _Words) -> str | None:
         for other in words.near(word, most):
             cost = _cost(word, other, language)
             rank = cost - _FREQUENT * math.log10(words.frequencies[other] / _RARE)
-            if cost <= _MOST_COST and (most > 1 or words.frequencies[other] > _RARE) and (rank, other) < (best, chosen or ""):
+            if (
+                cost <= _MOST_COST
+                and (most > 1 or words.frequencies[other] > _RARE)
+                and (rank, other) < (best, chosen or "")
+            ):
                 best, chosen = rank, other
     if chosen is None or terms(chosen, language) == terms(word, language):  # a search makes no difference between them
         return None
