@@ -1,0 +1,409 @@
+"""How a follow-up is joined with the question before it: a part for the part of its sort, a noun for a pronoun; pure.
+
+A fragment ("et pour les contractuels ?", "en 2023 ?") takes the place of the part of the earlier question that is of
+its sort: people for people, date for date, object for object. A pronoun ("est-elle imposable ?") becomes the noun that
+it stands for. What asks on ("depuis quand ?") or fits nowhere is led by the earlier question, whole.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from rag import quantities, topics
+from rag.phrases import Phrase, is_english, listed, phrases, words
+from rag.quantities import folded
+
+_FRAGMENT: Final = 9
+"""Words of a follow-up that may be a mere fragment."""
+_OPENING: Final = re.compile(
+    r"^(?:(?:ok|oui|non|d'accord|merci|alors|donc|ah)\s*[,.!]*\s+)*"
+    r"(?:(?P<same>(?:la |et )?(?:meme question|meme chose|idem|pareil|same question|same thing|same)\s*,?\s*|"
+    r"(?:and |but )?(?:what about|how about)\s+)|(?P<and>(?:et|mais|and|but)\b\s*(?:alors\b)?\s*,?\s*))"
+)
+_CHANGE: Final = re.compile(
+    r"^(?:et |mais |and |but )?(?:sinon|par ailleurs|autre (?:question|sujet|chose)|rien a voir|changeons de sujet|"
+    r"(?:an|on an)?other (?:question|topic|subject)|by the way|au fait)\b"
+)
+_BARE: Final = re.compile(
+    r"(?:(?:depuis|jusqu'a|jusque|a partir de|des|pour|avant) quand|"
+    r"(?:pour|pendant|depuis|dans|de|a) combien(?: de temps)?|"
+    r"combien(?: de (?:temps|fois|jours|mois))?(?: ca (?:coute|fait|dure))?|pourquoi(?: pas| ca)?|"
+    r"comment(?: ca| faire| fait-on)?|ou(?: ca)?|quand(?: ca)?|lesquel(?:le)?s|lequel|laquelle|qui(?: ca)?|"
+    r"(?:a|par|avec|chez|de|aupres de|pour) qui|(?:dans|sous|avec) quel(?:le)?s? \w+|a quel\w* \w+|de quel\w* \w+|"
+    r"avec quoi|a quoi|since when|until when|from when|(?:for )?how (?:long|many|much|often|soon)|why(?: not)?|how|"
+    r"where|when|which ones?|who|by whom|to whom)"
+)
+_CONDITION: Final = re.compile(r"(?:si |s'il|au cas ou |en cas d|lorsqu|(?:what )?if |even if |meme si |unless )")
+_RELATIVE: Final = re.compile(
+    r"(?:(?:l'|la |le |les |the |d')?(?:annee|an|mois|semaine|jour|year|month|week)s? "
+    r"(?:suivante?|precedente?|apres|avant|before|after)s?|(?:la |the )?\w+ fois|the \w+ time)"
+)
+_PARALLEL: Final = re.compile(
+    r"^(?:(?:combien|how (?:much|many))\s+(?!(?:de|d|of)\b)|(?:celles?|celui|ceux)\s+)", re.IGNORECASE
+)
+"""What a fragment repeats of the question before it: "et combien pour un PACS ?", "et celle d'un plongeur ?"."""
+
+
+def is_follow_up(question: str) -> bool:
+    """Whether a question needs what was said before to be understood."""
+    own, opened = _read(question)
+    rest = folded(own)
+    if not rest or _CHANGE.match(folded(question)):
+        return False
+    if _BARE.fullmatch(rest) or _CONDITION.match(rest):
+        return opened or bool(_BARE.fullmatch(rest)) or not topics.ASKS.search(rest)
+    if _is_fragment(own, opened=opened):
+        return True
+    return topics.points_back(own) or topics.depends(own)
+
+
+def joined(text: str, before: str) -> str:
+    """``text`` made to stand alone behind ``before``, which stands alone already; itself where it does, too."""
+    if not before or not is_follow_up(text):
+        return text
+    own, _ = _read(text)
+    for rule in (_bare, _people_for_people, _conditional, _date_for_date, _fragment_for_part, _pronoun, _dependent):
+        found = rule(own, before)
+        if found is not None:
+            return clean(found)
+    return f"{before} {text}"
+
+
+def _read(text: str) -> tuple[str, bool]:
+    """A question without the words that only link it ("et", "même question", "what about"), and whether it had some."""
+    text = clean(text).rstrip(" ?!.")
+    opening = _OPENING.match(folded(text))
+    return _without_tail(text[opening.end() :] if opening else text), opening is not None
+
+
+def _without_tail(text: str) -> str:
+    return re.sub(r"[\s,]+(?:alors|du coup|dans ce cas|then|in that case|svp|stp)$", "", text, flags=re.IGNORECASE)
+
+
+def _bare(own: str, before: str) -> str | None:
+    """ "Depuis quand ?": asked of the whole question before."""
+    return f"{before} {_capital(own)}{_mark(before)}" if _BARE.fullmatch(folded(own)) else None
+
+
+def _people_for_people(own: str, before: str) -> str | None:
+    """ "Et pour les contractuels ?": in the place of the people whom the question before is about."""
+    named = topics.only_people(folded(own))
+    if named is None:
+        return None
+    dimension, match = named
+    new = own[match.start("noun") : match.end("noun")]
+    for old in topics.people()[dimension].finditer(folded(before)):
+        determiner = (old["det"] or "").strip()
+        new_there = _numbered(new, old["noun"], determiner) if dimension == "status" else new
+        start = old.start("noun")
+        head = before[:start]
+        if determiner and dimension == "status":
+            head = before[: old.start("det")] + _elided(before[old.start("det") : start], new_there)
+        return _capital_like(before, head + new_there + before[old.end("noun") :])
+    if match["prep"] or dimension == "time":
+        added = own[match.start() : match.end()]
+        added = added if match["prep"] else f"à {added}"
+    else:
+        determiner = "" if match["det"] or is_english(before) or folded(new).endswith("s") else "un "
+        added = f"{'for' if is_english(before) else 'pour'} {determiner}{own[match.start() : match.end()]}"
+    return _appended(before, added)
+
+
+def _numbered(new: str, old: str, determiner: str) -> str:
+    """The new people in the number of those whose place they take."""
+    plural = folded(old).endswith("s") or determiner in {"les", "des", "aux"}
+    parts = new.split()
+    acronym = parts[0].isupper()
+    if not plural:
+        return " ".join(part[:-1] if part.endswith("s") and not acronym else part for part in parts)
+    if plural and not acronym and determiner in {"les", "des", "aux"} and not parts[0].endswith("s"):
+        parts[0] += "s"
+        if len(parts) > 1 and folded(parts[1]) in str(words()["people"]["status"]["fr"]).split():
+            parts[1] += "s"
+    return " ".join(parts)
+
+
+def _conditional(own: str, before: str) -> str | None:
+    """ "Et si je suis malade ?": a condition on the question before, in the place of one that it has."""
+    if not _CONDITION.match(folded(own)):
+        return None
+    own = re.sub(r"^what if", "if", own, flags=re.IGNORECASE)
+    old = re.search(r",?\s(?:si |s'il|en cas d|if )[^?]*", folded(before))
+    return _appended(before[: old.start()] if old else before, own)
+
+
+def _date_for_date(own: str, before: str) -> str | None:
+    """ "Et en 2023 ?": in the place of the date that the question before names."""
+    plain = folded(own)
+    match = topics.date(plain)
+    if match is None or plain[: match.start()].strip() or plain[match.end() :].strip(" ?"):
+        return None
+    old = topics.date(folded(before))
+    if old is None:
+        return _appended(before, own if match["lead"] or not plain[0].isdigit() else f"{_in(before)} {own}")
+    if not match["lead"] and old["lead"] and plain[0].isdigit():
+        own = before[old.start("lead") : old.end("lead")] + own
+    new = own if not before[old.start() :][:1].isupper() else _capital(own)
+    return f"{before[: old.start()]}{new}{before[old.end() :]}"
+
+
+def _is_fragment(own: str, *, opened: bool) -> bool:
+    """Whether a question is a mere piece of one; without a linking word only some pieces are."""
+    plain = folded(own)
+    if len(plain.split()) > _FRAGMENT:
+        return False
+    if topics.only_people(plain):
+        return True
+    date = topics.date(plain)
+    if date and not plain[: date.start()].strip() and not plain[date.end() :].strip():
+        return True
+    if _is_place(plain):
+        return True
+    return opened and not topics.ASKS.search(_PARALLEL.sub("", plain))
+
+
+def _is_place(plain: str) -> bool:
+    return re.fullmatch(r"(?:a|au|aux|en|in|at) (?:la |l'|le )?[a-z]+(?:-[a-z]+)*", plain) is not None
+
+
+def _fragment_for_part(own: str, before: str) -> str | None:
+    """Any other fragment, in the place of the part of the question before that is of its sort."""
+    own = _PARALLEL.sub("", own)
+    if topics.ASKS.search(folded(own)):
+        return None
+    said = phrases(own)
+    if not said or len(own.split()) > _FRAGMENT:
+        return None
+    if _RELATIVE.fullmatch(folded(own)):
+        return _appended(before, own)
+    for rule in (_place_for_place, _value_for_value, _measure, _object_for_object):
+        found = rule(own, said, before)
+        if found is not None:
+            return found
+    if said[0].preposition and not said[0].of and own.lower().startswith(own[: said[0].at].strip().lower()):
+        return _appended(before, own)
+    return None
+
+
+def _place_for_place(own: str, said: Sequence[Phrase], before: str) -> str | None:
+    first = said[0]
+    if first.preposition not in {"a", "au", "aux", "en", "in", "at"} or not own[first.at].isupper() or len(said) > 2:
+        return None
+    for old in phrases(before):
+        name = before[old.at : old.end]
+        if name[0].isupper() and not re.fullmatch(r"[A-Z]{2,5}s?", name) and not topics.date(folded(name)):
+            if old.preposition in {"a", "au", "aux", "en", "in", "at"}:
+                return before[: old.start] + own + before[old.end :]
+            if old.preposition in {"de", "d'", "du", "of"}:
+                return before[: old.at] + own[first.at :] + before[old.end :]
+    return _appended(before, own)
+
+
+def _value_for_value(own: str, said: Sequence[Phrase], before: str) -> str | None:
+    values = quantities.read(own)
+    if len(values) != 1:
+        return None
+    nouns = {word for phrase in said for word in phrase.words if not word[0].isdigit() and len(word) > 2}
+    if nouns - set(folded(before).split()):
+        return None
+    alike = [one for one in quantities.read(before) if (one.kind, one.unit) == (values[0].kind, values[0].unit)]
+    if len(alike) != 1:
+        return None
+    new = own[values[0].start : values[0].end]
+    return before[: alike[0].start] + new + before[alike[0].end :]
+
+
+_MEASURED: Final = re.compile(
+    r"\bqu(?:el|elle|els|elles) (?P<verb>est|sont|etait|etaient) (?:le|la|l'|les)\s?(?P<noun>[a-z]+)|"
+    r"\bwhat (?P<be>is|are|was|were) the (?P<name>[a-z]+)"
+)
+
+
+def _measure(own: str, said: Sequence[Phrase], before: str) -> str | None:
+    """ "Et le délai ?": another measure of the same thing."""
+    if said[0].head not in listed("measures") or len(said) > 1 or said[0].preposition:
+        return None
+    found = _MEASURED.search(folded(before))
+    if found and (found["noun"] or found["name"]) in listed("measures"):
+        if found["be"]:
+            return before[: found.start("be")] + f"{found['be']} {own}" + before[found.end() :]
+        past = found["verb"] in {"etait", "etaient"}
+        plural = said[0].determiner == "les"
+        which = _which(said[0])
+        verb = ("étaient" if past else "sont") if plural else ("était" if past else "est")
+        which = _capital(which) if before[found.start()].isupper() else which
+        return f"{before[: found.start()]}{which} {verb} {own}{before[found.end() :]}"
+    return _about(own, before)
+
+
+def _which(said: Phrase) -> str:
+    feminine = said.determiner in {"la", "une"} or said.head in {
+        "conditions",
+        "pieces",
+        "demarches",
+        "exceptions",
+        "modalites",
+        "dates",
+        "regles",
+        "sanctions",
+        "limites",
+    }
+    return ("quelle" if feminine else "quel") + ("s" if said.determiner == "les" else "")
+
+
+def _object_for_object(own: str, said: Sequence[Phrase], before: str) -> str | None:
+    """Another object in the place of the one that the question before has: same head, else same shape."""
+    first = said[0]
+    if first.preposition not in {"", "de", "d'", "du", "des", "pour", "for", "about", "of", "sur", "on"}:
+        same = [old for old in phrases(before) if old.preposition == first.preposition and not topics.is_light(old)]
+        if len(same) == 1:
+            return before[: same[0].start] + own + before[topics.whole_end(before, same[0]) :]
+        return None
+    places = [old for old in phrases(before) if not topics.is_light(old) and not topics.is_circumstance(old)]
+    alike = [old for old in places if old.head == first.head]
+    if not alike:
+        alike = [old for old in places if old.definite == first.definite and old.preposition == first.preposition]
+    if not alike and first.definite is not True:
+        alike = [old for old in places if old.definite == first.definite]
+    if not alike:
+        tops = [old for old in places if not old.of or topics.is_light(topics.ruler(before, old))]
+        alike = tops if first.definite is not False or len(tops) == 1 else []
+    if not alike:
+        return None
+    old = alike[-1] if first.definite is False else alike[0]
+    noun = own[first.at :]
+    end = topics.whole_end(before, old) if first.definite is not False or len(said) > 1 or not old.of else old.end
+    return _capital_like(before, before[: old.start] + _governed(old, first, own, noun) + before[end:])
+
+
+def _governed(old: Phrase, new: Phrase, own: str, noun: str) -> str:
+    """The new noun with the preposition of the old one and its own determiner, contracted as French wants."""
+    preposition = {"du": "de", "des": "de", "d'": "de", "au": "à", "aux": "à", "a": "à"}.get(
+        old.preposition, old.preposition
+    )
+    determiner = own[new.start : new.at].strip() if not new.preposition else new.determiner
+    if preposition and determiner.lower() == "des":
+        determiner = "les"
+    elif old.definite is None and old.of:
+        determiner = ""  # "jours de télétravail", "jours de CET"
+    if not preposition:
+        return f"{determiner}{'' if determiner.endswith(chr(39)) or not determiner else ' '}{noun}"
+    contracted = {("de", "le"): "du", ("de", "les"): "des", ("à", "le"): "au", ("à", "les"): "aux"}
+    both = contracted.get((preposition, determiner.lower()))
+    if both:
+        return f"{both} {noun}"
+    start = f"{determiner} " if determiner and not determiner.endswith(("'", "’")) else determiner
+    if preposition == "de" and (start + noun)[0].lower() in "aeiouyhéèêàâîôû":
+        return f"d'{start}{noun}"
+    return f"{preposition} {start}{noun}"
+
+
+def _pronoun(own: str, before: str) -> str | None:
+    """ "Est-elle imposable ?": the pronoun becomes the noun that it stands for."""
+    plain = folded(own)
+    if not topics.points_back(own) or topics.CLAUSE.search(plain):
+        return None
+    if pointed := topics.DEMONSTRATIVE.search(plain):
+        for old in phrases(before):
+            if pointed["noun"] == old.head and (old.determiner or old.of):
+                noun = topics.definite(before, old, whole=True)
+                if not topics.is_complemented(before, old) and (topic := topics.topic(before)):
+                    noun = f"{noun} {'for' if is_english(before) else 'pour'} {topic}"
+                return _asked(own[: pointed.start()] + noun + own[pointed.end() :])
+        topic = topics.topic(before)
+        if pointed["noun"] in listed("measures") and topic and not is_english(before):
+            article = {"ce": "le ", "cette": "la ", "ces": "les ", "cet": "l'"}.get(pointed["pointer"], "le ")
+            noun = f"{article}{own[pointed.start('noun') : pointed.end()]} pour {topic}"
+            return _asked(own[: pointed.start()] + noun + own[pointed.end() :])
+        return None
+    if is_english(before) and (pronoun := topics.ENGLISH_PRONOUN.search(plain)):
+        topic = topics.topic(before)
+        return _asked(own[: pronoun.start()] + topic + own[pronoun.end() :]) if topic else None
+    found = next((one for one in topics.PRONOUN.finditer(plain) if not topics.is_impersonal(plain, one)), None)
+    clitic = topics.CLITIC.search(plain)
+    gender = (found["inverted"] or found["plain"] or found["start"] or found["other"]) if found else None
+    if gender is None and clitic and clitic["clitic"] in {"le", "la", "les"}:
+        gender = {"le": "il", "la": "elle", "les": "ils"}[clitic["clitic"]]
+    topic = topics.topic(before, gender or "")
+    if topic is None:
+        return None
+    own = _lower(own)
+    if found and found["plain"]:
+        start = found.start()
+        joint = "que " if found[0].startswith("qu'") else ""
+        return _asked(own[:start] + joint + topic + own[found.end() :])
+    if found and found["inverted"] and topics.is_determined(topic):
+        asks = re.match(r"(?:quand|comment|pourquoi|ou|combien|a quel\w* \w+|dans quel\w* \w+)\s", plain)
+        cut = asks.end() if asks else 0
+        return _asked(f"{own[:cut]}{topic} {own[cut:]}")
+    return _asked(f"{_capital(topic)} : {own}")
+
+
+def _dependent(own: str, before: str) -> str | None:
+    """ "Quel est le délai ?": asked about the subject of the question before."""
+    return _about(own, before) if topics.depends(own) else None
+
+
+def _about(own: str, before: str) -> str | None:
+    topic = topics.topic(before)
+    if topic is None:
+        return None
+    word = "for" if is_english(before) else "pour"
+    kept = _kept(before, topic, own)
+    if word == "pour" and not topics.is_determined(topic):
+        return _asked(f"{_capital(topic)} : {_lower(own)}{kept}")
+    return _asked(f"{own.rstrip(' ?')} {word} {topic}{kept}")
+
+
+def _kept(before: str, topic: str, own: str) -> str:
+    """The date of the question before, which goes on holding; empty where the follow-up has its own."""
+    date = topics.date(folded(before))
+    if date is None or topics.date(folded(own)) or folded(date[0]).strip() in folded(topic):
+        return ""
+    return f" {_lower(before[date.start() : date.end()].strip())}"
+
+
+def _appended(before: str, added: str) -> str:
+    return f"{before.rstrip(' ?.!')} {_lower(added.strip())}{_mark(before)}"
+
+
+def _asked(text: str) -> str:
+    return f"{_capital(text.rstrip(' ?.!'))}{_mark(text)}"
+
+
+def _in(text: str) -> str:
+    return "in" if is_english(text) else "en"
+
+
+def _mark(text: str) -> str:
+    return "?" if is_english(text) else " ?"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _lower(text: str) -> str:
+    return text if re.match(r"[A-ZÀ-Ý]{2}|I\b", text) else text[:1].lower() + text[1:]
+
+
+def _capital_like(before: str, text: str) -> str:
+    return _capital(text) if before[:1].isupper() else text
+
+
+def _elided(determiner: str, noun: str) -> str:
+    """A determiner before another noun: "l'" and "le" by its first letter."""
+    vowel = folded(noun)[:1] in "aeiou"
+    plain = folded(determiner).strip()
+    if plain in {"le", "la"} and vowel:
+        return determiner[0] + "'"
+    if plain == "l'" and not vowel:
+        return ("L" if determiner[0] == "L" else "l") + "e "
+    return determiner
+
+
+def clean(text: str) -> str:
+    """A question on one line, with single blanks."""
+    return " ".join(text.split())
