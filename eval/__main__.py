@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from eval import answers, cases, claims, gate, report, retrieval, runs, speed
+from eval import answers, cases, claims, gate, hostile, injection, report, retrieval, runs, speed
 from eval.compare import compare
 from eval.page import page
+from ingest import pipeline
 from ingest.chunk import split_text
+from ingest.jobs import open_parts
 from rag import extracts, schemas
 from rag.errors import Conflict
 from rag.home import Home
 from rag.live import Live
+from rag.seams import Generator
 from rag.settings import Settings
 from rag.types import Chunk, Matrix, Principal
 from rag.wiring import Vauban, dense_weight, open_embedder, open_reranker, open_vauban
@@ -100,6 +105,58 @@ def measure_claims(as_json: JsonOption = False) -> None:
 
     found = claims.evaluate(similarity=similarity)
     print(json.dumps(found, ensure_ascii=False, indent=2) if as_json else claims.table(found))
+
+
+@app.command("injection")
+def measure_injection(
+    obedient: Annotated[
+        bool, typer.Option("--obedient/--no-obedient", help="Also a model that obeys every order of a document.")
+    ] = True,
+    save: SaveOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Attack a copy of this home with hostile documents, and see what reaches the reader."""
+    settings = Settings.load()
+    if Home.open(settings.root).server() is not None:
+        raise Conflict(
+            "a server is running on this home; stop it, or copy the home, before it is attacked",
+            "un serveur utilise ce dossier ; arrêtez-le, ou copiez le dossier, avant de l'attaquer",
+            code="server_running",
+        )
+    asked = hostile.attacks()
+    with tempfile.TemporaryDirectory(prefix="vauban-attacked-") as folder:
+        root = Path(folder)
+        attacked = settings.model_copy(update={"home": root / "home", "sources": ()})
+        shutil.copytree(settings.root, attacked.root, ignore=shutil.ignore_patterns("*.lock", "server.json", "cache"))
+        with open_vauban(attacked) as vauban:
+            clean = [name for name, lineage in vauban.catalog.lineages().items() if lineage]
+            if not clean:
+                raise Conflict(
+                    "nothing is published here to be attacked; run `make samples` first",
+                    "rien n'est publié ici qui puisse être attaqué ; lancez d'abord « make samples »",
+                    code="not_published",
+                )
+            hostile.write(asked, root / "hostile", groups=sorted(vauban.local.groups) or ["*"])
+            with open_parts(vauban) as parts:
+                pipeline.sync(root / "hostile", hostile.CORPUS, parts)
+            models: dict[str, Generator | None] = {"none": None}
+            if vauban.generator is not None:
+                models[settings.generator] = vauban.generator
+            if obedient:
+                models["obedient"] = injection.Obedient()
+            about = report.facts(settings=_chosen(settings), models=_models(vauban), corpus=hostile.fingerprint(asked))
+            found = injection.run(
+                asked,
+                lambda model, policy: vauban.engine_with(model, policy),
+                models,
+                vauban.local,
+                clean,
+                about=about,
+            )
+    if save:
+        runs.save(found.as_run(), save)
+    print(report.as_text(found.as_json()) if as_json else found.as_text())
+    raise typer.Exit(1 if any(outcome.harmful for outcome in found.outcomes) else 0)
 
 
 @app.command("speed")

@@ -17,6 +17,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from eval import report
 from eval.cases import GOLDEN
 from rag.errors import BadRequest
 from rag.types import NormRank
@@ -67,6 +68,11 @@ def attacks(path: Path = ATTACKS) -> tuple[Attack, ...]:
             f"impossible de lire les attaques de {path} : {error}",
             code="bad_attacks",
         ) from error
+
+
+def fingerprint(asked: Sequence[Attack]) -> str:
+    """A hash of the attacks, to repeat a run with the same ones."""
+    return report.digest("\n".join(attack.model_dump_json() for attack in asked))
 
 
 def write(asked: Sequence[Attack], folder: Path, groups: Sequence[str] = ("*",)) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import prompts
+from rag import instructions
 from rag.types import Dropped, DropReason, Hit, Message, Passage, Turn
 
 _FENCE = re.compile(r"<(/?)\s*passage", re.IGNORECASE)
@@ -48,15 +49,22 @@ def canonical(hits: Sequence[Hit]) -> tuple[Passage, ...]:
         ),
     )
     return tuple(
-        Passage(n, hit.chunk, hit.score, dense=hit.dense, sparse=hit.sparse) for n, hit in enumerate(ordered, start=1)
+        Passage(n, hit.chunk, hit.score, dense=hit.dense, sparse=hit.sparse, found=hit.found)
+        for n, hit in enumerate(ordered, start=1)
     )
 
 
 def fenced(passage: Passage) -> str:
-    """A passage as the model reads it: numbered, named, between marks that its text cannot imitate."""
-    text = _FENCE.sub(r"‹\1passage", passage.chunk.text)
-    source = _FENCE.sub(r"‹\1passage", passage.chunk.breadcrumb).replace('"', "'").replace(">", "›")
-    return f'<passage n="{passage.n}" source="{source}">\n{text}\n</passage>'
+    """A passage as the model reads it: numbered, named, dated, between marks that its text cannot imitate.
+
+    Sentences that speak to a machine are left out, and what looks like a citation mark is none.
+    """
+    text = _FENCE.sub(r"‹\1passage", instructions.inert(instructions.without(passage.chunk.text)))
+    source = _FENCE.sub(r"‹\1passage", instructions.inert(instructions.without(passage.chunk.breadcrumb)))
+    source = source.replace('"', "'").replace(">", "›").replace("\n", " ")
+    start, end = passage.chunk.validity.start, passage.chunk.validity.end
+    dates = f' in_force="{start or ""}/{end or ""}"' if passage.chunk.validity.known else ""
+    return f'<passage n="{passage.n}" source="{source}"{dates}>\n{text}\n</passage>'
 
 
 def render(

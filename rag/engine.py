@@ -12,35 +12,52 @@ import time
 from collections import abc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-from rag import claims, context, extracts, language, replies, rewrite, scope, sentences
+from rag import (
+    claims,
+    conflicts,
+    context,
+    extracts,
+    intents,
+    language,
+    replies,
+    rewrite,
+    scope,
+    sentences,
+    telling,
+    timing,
+    versions,
+)
 from rag.busy import Busy
 from rag.errors import BadRequest, GenerationError, Overloaded
+from rag.intents import Intent
 from rag.retrieval import Retriever
 from rag.seams import Embedder, Generator
 from rag.types import (
     Answer,
-    Citation,
+    AsOfSource,
+    Choice,
+    Chunk,
     Claim,
+    Conflict,
     Corpus,
     Dropped,
     Event,
     Hit,
     Matrix,
     Message,
+    Notice,
+    NoticeKind,
     Passage,
     PassagesFound,
-    PlacedClaim,
     Policy,
     Question,
     Reason,
     Sampling,
     Scope,
-    Sentence,
     Span,
     Status,
-    Verdict,
 )
 
 log = logging.getLogger("vauban.engine")
@@ -48,43 +65,15 @@ log = logging.getLogger("vauban.engine")
 LONGEST_QUESTION = 4_000
 """Characters of a question; longer ones are documents pasted by mistake and would fill any context."""
 PASSAGES = 6
-"""Passages that the reader is shown; the model reads the best of them (``context.MOST``)."""
+"""Passages that the search gives a reader; the model reads the best of them (``context.MOST``)."""
 EXTRACTS = 4
 """Verbatim extracts given when no sentence of the draft survives."""
 UNCITED = 2
 """Sentences in a row without any citation after which the model is taken not to understand what is asked of it."""
+PROBED = 4
+"""Hits of each search for a text that contradicts the likely answer."""
 HOPELESS = 3
 """Unsupported sentences in a row after which the draft is given up and the extracts are given instead."""
-
-
-@dataclass(slots=True)
-class _Text:
-    """The answer's text as it grows, with the places of claims and citations in it."""
-
-    pieces: list[str] = field(default_factory=list)
-    length: int = 0
-    claims: list[PlacedClaim] = field(default_factory=list)
-    citations: list[Citation] = field(default_factory=list)
-
-    def say(self, text: str, claim: Claim | None = None) -> Sentence:
-        """Append ``text``; a claim is placed at it, and cites from it, without the blanks around."""
-        if claim is not None:
-            start = self.length + len(text) - len(text.lstrip())
-            end = self.length + len(text.rstrip())
-            self.claims.append(PlacedClaim(claim, start, end))
-            if claim.supported:
-                self.citations += [Citation(start, end, n) for n in claim.cited]
-        self.pieces.append(text)
-        self.length += len(text)
-        return Sentence(text, claim)
-
-    def drop(self, claim: Claim) -> None:
-        """Keep the verdict of a claim that is not shown, and not its words."""
-        self.claims.append(PlacedClaim(replace(claim, text=""), None, None))
-
-    @property
-    def text(self) -> str:
-        return "".join(self.pieces)
 
 
 def unseen(hits: Sequence[Hit]) -> None:
@@ -166,65 +155,69 @@ class Engine:
             Cancelled: the reader went away.
         """
         with self.busy.held():
-            yield from self._answer(question, sampling, cancelled, waiting)
+            yield from self._answer(question, sampling or Sampling(), cancelled, waiting)
 
     def _answer(
         self,
         question: Question,
-        sampling: Sampling | None,
+        sampling: Sampling,
         cancelled: Callable[[], bool],
         waiting: Callable[[int], None],
     ) -> Iterator[Event]:
         clock = _Clock()
-        # 1. A follow-up and its history become a question that stands alone.
-        text = rewrite.standalone(_checked(question.text), question.history)
+        # 1. What is no question has a fixed reply; a follow-up and its history become a question that stands alone.
+        said = _checked(question.text)
+        wanted = intents.intent(said)
+        if wanted is not Intent.QUESTION:
+            yield from self._reply(question, said, wanted, clock)
+            return
+        with clock.stage("rewrite"):
+            text = self._standalone(said, question)
         speech = question.language or language.detect(text, self._language)
-        # 2-3. Search, inside the scope.
-        with clock.stage("search"):
-            seen = self.scope(question)
-            hits = self._retriever.search(text, seen, PASSAGES)
-        self._found(hits)
-        passages = context.canonical(hits)
-        yield PassagesFound(passages, text, seen.as_of, seen.snapshots)
+        # 2-3. Search inside the scope, on the day that is asked about; look for what contradicts the likely answer.
+        found = self._gather(question, text, said, speech, clock)
+        yield PassagesFound(found.passages, text, found.scope.as_of, found.scope.snapshots)
         blank = Answer(
             status=Status.INSUFFICIENT_EVIDENCE,
             text="",
             language=speech,
             question=text,
-            passages=passages,
-            snapshots=seen.snapshots,
-            as_of=seen.as_of,
-            contact=self._contact(passages, question.corpora),
+            passages=found.passages,
+            snapshots=found.scope.snapshots,
+            as_of=found.scope.as_of,
+            as_of_source=found.source,
+            contact=self._contact(found.passages, question.corpora),
+            conflicts=found.conflicts,
         )
-        # Whether the evidence suffices is decided before a token is spent.
-        with clock.stage("sufficiency"):
-            enough = bool(passages) and extracts.sufficiency(text, passages, speech) >= extracts.SUFFICIENT
-        if not enough:
-            yield from self._refuse(blank, clock)
-            return
-        # 4-6. Fit the passages, let the model write, show what is verified.
-        written = _Text()
-        draft = _Draft()
-        if self.generator is not None:
-            yield from self._write(
-                self.generator, blank, question, sampling or Sampling(), written, draft, clock, cancelled, waiting
-            )
-        blank = replace(
-            blank,
-            passages=draft.passages or passages,
-            dropped=draft.dropped,
-            model=draft.model,
-            prompt=draft.prompt,
-            prompt_tokens=draft.prompt_tokens,
-            completion_tokens=draft.completion_tokens,
-        )
-        if any(placed.claim.supported for placed in written.claims):
-            if blank.contact and any(not placed.claim.supported for placed in written.claims):
-                yield written.say(f"\n\n{replies.reach(blank.contact, speech)}")
-            yield _finished(blank, Status.ANSWERED, written, clock)
-            return
-        # 7. Nothing survived: the best verbatim extracts, or an honest refusal.
-        yield from self._extract(blank, written, clock)
+        written = telling.Text()
+        # What hangs on something unsaid is asked back; whether the evidence suffices is decided before a token is
+        # spent.
+        if found.unclear is not None:
+            yield written.say(found.unclear.text)
+            blank = replace(blank, choices=found.unclear.choices)
+            yield self._finished(blank, Status.NEEDS_CLARIFICATION, written, found, clock)
+        elif not found.sufficient:
+            yield from self._refuse(blank, written, found, clock)
+        elif found.conflicts:
+            yield from telling.contradictions(written, found.conflicts, found.passages, scope.today(), speech)
+            yield from self._reach(blank, written)
+            yield self._finished(blank, Status.CONFLICTING_SOURCES, written, found, clock)
+        else:
+            # 4-6. Fit the passages, let the model write, show what is verified.
+            draft = _Draft()
+            if self.generator is not None:
+                yield from self._write(
+                    self.generator, blank, question, sampling, written, draft, clock, cancelled, waiting
+                )
+            blank = draft.noted(blank)
+            if written.supported:
+                yield telling.sources(written, blank.passages, scope.today(), speech)
+                if any(not placed.claim.supported for placed in written.claims):
+                    yield from self._reach(blank, written)
+                yield self._finished(blank, Status.ANSWERED, written, found, clock)
+            else:
+                # 7. Nothing survived: the best verbatim extracts, or an honest refusal.
+                yield from self._extract(blank, written, found, clock)
 
     def warm(self) -> None:
         """Let the model read the public system prompt, so that the first question finds it read already.
@@ -243,13 +236,86 @@ class Engine:
         assert isinstance(last, Answer)
         return last
 
+    def _standalone(self, said: str, question: Question) -> str:
+        """The question as it will be searched and shown."""
+        return rewrite.standalone(said, question.history)
+
+    def _gather(self, question: Question, text: str, said: str, speech: str, clock: _Clock) -> _Found:
+        """What the search finds, and what can be told of it before anything is written."""
+        asked, dated = None, text
+        if question.as_of is None:
+            # « Et en 2022 ? » tells the day more plainly than the question that it becomes.
+            readings = ((timing.asked_day(words, scope.today(), speech), words) for words in (text, said))
+            asked, dated = next(((day, words) for day, words in readings if day is not None), (None, text))
+        source = AsOfSource.ASKED if question.as_of else AsOfSource.TODAY
+        seen = self.scope(question)
+        if asked is not None and asked.day is not None:
+            seen, source = replace(seen, as_of=asked.day), AsOfSource.QUESTION
+        hits = self._search(text, seen, clock)
+        if asked is not None and asked.kind is timing.DayKind.BEFORE_CHANGE:
+            passages = context.canonical(hits)
+            day = versions.day_before_change(passages, self._siblings(passages, seen))
+            if day is not None:
+                seen, source = replace(seen, as_of=day), AsOfSource.QUESTION
+                hits = self._search(text, seen, clock)
+        passages = context.canonical(hits)
+        with clock.stage("sufficiency"):
+            sufficient = bool(passages) and extracts.sufficiency(text, passages, speech) >= extracts.SUFFICIENT
+        found: tuple[Conflict, ...] = ()
+        if sufficient:
+            with clock.stage("conflicts"):
+                passages, found = self._conflicts(text, hits, passages, seen, speech)
+        with clock.stage("clarity"):
+            unclear = None
+        self._found([Hit(passage.chunk, passage.score) for passage in passages])
+        return _Found(passages, seen, source, asked, dated, sufficient, found, unclear)
+
+    def _search(self, text: str, seen: Scope, clock: _Clock) -> list[Hit]:
+        retrieved = self._retriever.passages(text, seen, PASSAGES)
+        for stage, seconds in retrieved.seconds.items():
+            clock.add(stage, seconds)
+        return list(retrieved.hits)
+
+    def _conflicts(
+        self, text: str, hits: Sequence[Hit], passages: tuple[Passage, ...], seen: Scope, speech: str
+    ) -> tuple[tuple[Passage, ...], tuple[Conflict, ...]]:
+        """The passages and the contradictions among them, with texts added that contradict what they say.
+
+        Such a text need not hold the words of the question, so it is looked for with the sentences that answer; it is
+        added only where it does contradict one of them.
+        """
+        known = {hit.chunk.id for hit in hits}
+        floor = min((hit.score for hit in hits), default=0.0)
+        more: dict[str, Hit] = {}
+        for probe in conflicts.probes(text, passages, speech):
+            for hit in self._retriever.search(probe, seen, PROBED):
+                if hit.chunk.id not in known:
+                    more.setdefault(hit.chunk.id, replace(hit, score=floor))
+        wider = context.canonical([*hits, *more.values()])
+        found = conflicts.conflicts(text, wider, speech)
+        if not found:
+            return passages, ()
+        by_number = {passage.n: passage.chunk.id for passage in wider}
+        named = {by_number[side.passage] for one in found for side in (one.first, one.second)}
+        kept = context.canonical([*hits, *(hit for key, hit in more.items() if key in named)])
+        renumbered = {passage.chunk.id: passage.n for passage in kept}
+
+        def moved(side: Span) -> Span:
+            return replace(side, passage=renumbered[by_number[side.passage]])
+
+        return kept, tuple(replace(one, first=moved(one.first), second=moved(one.second)) for one in found)
+
+    def _siblings(self, passages: Sequence[Passage], seen: Scope) -> list[Chunk]:
+        """Other versions of what is shown, as far as the reader may see them."""
+        return self._retriever.versions(versions.wanted(passages, seen))
+
     def _write(
         self,
         generator: Generator,
         blank: Answer,
         question: Question,
         sampling: Sampling,
-        written: _Text,
+        written: telling.Text,
         draft: _Draft,
         clock: _Clock,
         cancelled: Callable[[], bool],
@@ -273,6 +339,7 @@ class Engine:
         draft.passages, draft.dropped = fitted.passages, fitted.dropped
         draft.model, draft.prompt = generator.fingerprint, context.prompt_digest(blank.language)
         draft.prompt_tokens = fitted.tokens
+        draft.prompt_budget = generator.context - sampling.max_tokens
         shown = [passage for passage in fitted.passages if passage.shown]
         failures = uncited = 0
         seen: set[str] = set()
@@ -304,30 +371,74 @@ class Engine:
                 raise
             log.warning("generation failed: %s", error.code)
 
-    def _extract(self, blank: Answer, written: _Text, clock: _Clock) -> Iterator[Event]:
+    def _extract(self, blank: Answer, written: telling.Text, found: _Found, clock: _Clock) -> Iterator[Event]:
         """The best sentences of the passages, word for word; a refusal when there is none."""
         with clock.stage("extracts"):
             spans = extracts.extracts(blank.question, blank.passages, limit=EXTRACTS, language=blank.language)
         if not spans:
-            yield from self._refuse(blank, clock, written)
+            yield from self._refuse(blank, written, found, clock)
             return
         # Sentences of the draft that were shown under policy ``flag`` stay above the extracts.
-        gap = "\n\n" if written.pieces else ""
-        yield written.say(gap + replies.lead(Status.EXTRACTS, blank.language))
-        by_number = {passage.n: passage for passage in blank.passages}
-        for n, start, end in spans:
-            quote = by_number[n].chunk.text[start:end]
-            claim = Claim(quote, (n,), Verdict.SUPPORTED, spans=(Span(n, start, end),))
-            yield written.say(f"\n\n{replies.quoted(quote, blank.language)} [{n}]", claim)
+        yield written.say(written.gap + replies.lead(Status.EXTRACTS, blank.language))
+        yield from telling.quotations(written, spans, blank.passages, scope.today(), blank.language)
+        yield from self._reach(blank, written)
+        yield self._finished(blank, Status.EXTRACTS, written, found, clock)
+
+    def _refuse(self, blank: Answer, written: telling.Text, found: _Found, clock: _Clock) -> Iterator[Event]:
+        reply = replies.refusal(blank.language, near=bool(blank.passages), contact=blank.contact)
+        yield written.say(written.gap + reply)
+        yield self._finished(blank, Status.INSUFFICIENT_EVIDENCE, written, found, clock)
+
+    def _reply(self, question: Question, said: str, wanted: Intent, clock: _Clock) -> Iterator[Event]:
+        """A fixed, polite reply to what is no question about the texts; nothing is searched."""
+        seen = self.scope(question)
+        speech = question.language or language.detect(said, self._language)
+        contact = self._contact((), question.corpora or sorted(seen.lineages))
+        yield PassagesFound((), said, seen.as_of, seen.snapshots)
+        written = telling.Text()
+        yield written.say(replies.fixed(wanted, speech, contact))
+        blank = Answer(
+            status=intents.STATUS[wanted],
+            text="",
+            language=speech,
+            question=said,
+            snapshots=seen.snapshots,
+            as_of=seen.as_of,
+            contact=contact,
+        )
+        found = _Found((), seen, AsOfSource.ASKED if question.as_of else AsOfSource.TODAY)
+        yield self._finished(blank, blank.status, written, found, clock)
+
+    def _reach(self, blank: Answer, written: telling.Text) -> Iterator[Event]:
+        """Name the person to ask, where the corpus names one."""
         if blank.contact:
             yield written.say(f"\n\n{replies.reach(blank.contact, blank.language)}")
-        yield _finished(blank, Status.EXTRACTS, written, clock)
 
-    def _refuse(self, blank: Answer, clock: _Clock, written: _Text | None = None) -> Iterator[Event]:
-        written = written or _Text()
-        gap = "\n\n" if written.pieces else ""
-        yield written.say(gap + replies.refusal(blank.language, near=bool(blank.passages), contact=blank.contact))
-        yield _finished(blank, Status.INSUFFICIENT_EVIDENCE, written, clock)
+    def _finished(self, blank: Answer, status: Status, written: telling.Text, found: _Found, clock: _Clock) -> Answer:
+        with clock.stage("notices"):
+            notices = self._notices(blank, written, found)
+        return replace(
+            blank,
+            status=status,
+            text=written.text,
+            claims=tuple(written.claims),
+            citations=tuple(written.citations),
+            notices=notices,
+            timings=clock.timings(),
+        )
+
+    def _notices(self, blank: Answer, written: telling.Text, found: _Found) -> tuple[Notice, ...]:
+        """What the reader should know of the day, of the versions that are cited, and of the languages."""
+        cited = [passage for passage in blank.passages if passage.n in written.cited]
+        siblings = self._siblings(cited, found.scope) if cited else []
+        notices: list[Notice] = []
+        day = found.scope.as_of or scope.today()
+        if found.asked is not None and found.source is AsOfSource.QUESTION:
+            notices.append(versions.asked_notice(found.dated, found.asked, day, cited, siblings, blank.language))
+        notices += versions.notices(cited, siblings, day, scope.today(), blank.language)
+        if blank.passages and all(passage.chunk.language != blank.language for passage in blank.passages):
+            notices.append(Notice(NoticeKind.LANGUAGE, replies.other_language(blank.language)))
+        return tuple(notices)
 
     def _contact(self, passages: Sequence[Passage], requested: Sequence[str] | None) -> str:
         """Whom to ask: the contact of the best passage's corpus, else of the corpus that was asked for."""
@@ -342,6 +453,30 @@ class Engine:
         return cosines
 
 
+@dataclass(frozen=True, slots=True)
+class Clarification:
+    text: str
+    choices: tuple[Choice, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What is known before anything is written.
+
+    ``source`` and ``asked`` say where the day of the scope comes from, ``dated`` in which words it was read;
+    ``unclear`` is what must be asked back.
+    """
+
+    passages: tuple[Passage, ...]
+    scope: Scope
+    source: AsOfSource = AsOfSource.TODAY
+    asked: timing.AskedDay | None = None
+    dated: str = ""
+    sufficient: bool = False
+    conflicts: tuple[Conflict, ...] = ()
+    unclear: Clarification | None = None
+
+
 @dataclass(slots=True)
 class _Draft:
     """What is known of the model's part once it has run."""
@@ -351,7 +486,21 @@ class _Draft:
     model: str | None = None
     prompt: str | None = None
     prompt_tokens: int = 0
+    prompt_budget: int = 0
     completion_tokens: int = 0
+
+    def noted(self, blank: Answer) -> Answer:
+        """The answer with what the model was given and what it cost."""
+        return replace(
+            blank,
+            passages=self.passages or blank.passages,
+            dropped=self.dropped,
+            model=self.model,
+            prompt=self.prompt,
+            prompt_tokens=self.prompt_tokens,
+            prompt_budget=self.prompt_budget,
+            completion_tokens=self.completion_tokens,
+        )
 
 
 class _Clock:
@@ -367,7 +516,10 @@ class _Clock:
         try:
             yield
         finally:
-            self.seconds[name] = round(time.perf_counter() - start, 4)
+            self.add(name, time.perf_counter() - start)
+
+    def add(self, name: str, seconds: float) -> None:
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + seconds, 4)
 
     def timings(self) -> dict[str, float]:
         return self.seconds | {"total": round(time.perf_counter() - self._start, 4)}
@@ -413,14 +565,3 @@ def _marked(claim: Claim) -> str:
     """The sentence as it is shown: its words, then the numbers of the passages it cites."""
     marks = "".join(f"[{n}]" for n in claim.cited)
     return f"{claim.text} {marks}" if marks else claim.text
-
-
-def _finished(blank: Answer, status: Status, written: _Text, clock: _Clock) -> Answer:
-    return replace(
-        blank,
-        status=status,
-        text=written.text,
-        claims=tuple(written.claims),
-        citations=tuple(written.citations),
-        timings=clock.timings(),
-    )

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from rag import sentences
+from rag.instructions import touches
 from rag.quantities import Kind, Quantity, folded
 from rag.types import Passage
 from rag.wording import Reading, Word, reading
@@ -54,8 +55,8 @@ class Unit:
     """A sentence, list item or table row of a passage, at ``[start, end)`` of its chunk's text.
 
     ``words`` and ``values`` are its own; ``near`` are those of its lead-in and of what stands before it in the
-    passage, ``around`` those of its headings. ``label`` is the first cell of a row,
-    ``lead`` where its lead-in or header row stands.
+    passage, ``around`` those of its headings. ``label`` is the first cell of a row and
+    ``label_text`` its words, ``lead`` where its lead-in or header row stands.
     """
 
     passage: int
@@ -69,6 +70,7 @@ class Unit:
     anaphoric: bool
     row: bool = False
     label: Segment | None = None
+    label_text: str = ""
     lead: tuple[int, int] | None = None
     language: str = "fr"
 
@@ -82,10 +84,18 @@ class Unit:
 
 
 def evidence(passage: Passage) -> tuple[Unit, ...]:
-    """The sentences, items and rows of a passage as they are compared with claims."""
+    """The sentences, items and rows of a passage as they are compared with claims.
+
+    Nothing rests on a sentence that speaks to a machine (:mod:`rag.instructions`), nor on an item that it leads in.
+    """
     chunk = passage.chunk
     units = _units(chunk.text, chunk.breadcrumb, "en" if chunk.language == "en" else "fr")
-    return tuple(replace(unit, passage=passage.n) for unit in units)
+    return tuple(replace(unit, passage=passage.n) for unit in units if not _commands(chunk.text, unit))
+
+
+def _commands(text: str, unit: Unit) -> bool:
+    lead = unit.lead is not None and touches(text, *unit.lead)
+    return lead or touches(text, unit.start, unit.end)
 
 
 @functools.lru_cache(maxsize=256)
@@ -176,4 +186,17 @@ def _row(start: int, end: int, header: list[str], cells: list[str], language: st
     said = reading(joined, language)
     about = reading(cells[0], language)
     label = Segment(about.words, about.quantities)
-    return Unit(0, start, end, joined, said, tuple(segments), (), around, anaphoric=False, row=True, label=label)
+    return Unit(
+        0,
+        start,
+        end,
+        joined,
+        said,
+        tuple(segments),
+        (),
+        around,
+        anaphoric=False,
+        row=True,
+        label=label,
+        label_text=cells[0],
+    )

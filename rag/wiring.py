@@ -24,7 +24,7 @@ from rag.retrieval import Retriever
 from rag.retrievals import Retrievals
 from rag.seams import Embedder, Generator, Reranker, VectorStore
 from rag.settings import Settings
-from rag.types import Hit, Matrix, Principal, Vector
+from rag.types import Hit, Matrix, Policy, Principal, Vector
 
 if TYPE_CHECKING:
     from rag.adapters.qdrant_server import ServerStore
@@ -141,6 +141,12 @@ class Vauban:
         )
         self.settings, self.store, self.embedder = settings, store, embedder
         self.retriever, self.engine = retriever, engine
+
+    def engine_with(self, generator: Generator | None, policy: Policy) -> Engine:
+        """Another engine over the same parts, with another model and policy; for measurements."""
+        settings = self.settings.model_copy(update={"policy": policy})
+        _, engine = _engine(settings, self.catalog, self.embedder, self.store, self.reranker, generator, None)
+        return engine
 
     def close(self) -> None:
         """Let go of everything, in the reverse order of opening."""

@@ -66,7 +66,7 @@ def rewired(built: Parts, generator: Generator, policy: Policy = Policy.STRICT) 
 
 def test_passages_come_first_then_sentences_then_the_answer(vauban: Callable[..., Parts]) -> None:
     events = list(vauban(QuotingGenerator()).engine.answer(Question(QUESTION, AGENT)))
-    assert [type(event) for event in events] == [PassagesFound, Sentence, Answer]
+    assert [type(event) for event in events] == [PassagesFound, Sentence, Sentence, Answer]
 
 
 def test_the_text_is_exactly_the_sentences_joined_and_citations_point_into_it(vauban: Callable[..., Parts]) -> None:
@@ -138,7 +138,7 @@ def test_without_a_model_the_extracts_are_verbatim(vauban: Callable[..., Parts])
 
 
 def test_a_question_that_no_text_answers_is_refused_with_the_contact(vauban: Callable[..., Parts]) -> None:
-    question = Question("Qui a remporté la finale du tournoi de pétanque ?", AGENT, corpora=("rh",))
+    question = Question("Quel jardinier taille les rosiers de la cour ?", AGENT, corpora=("rh",))
     answer = vauban(QuotingGenerator()).engine.finish(question)
     assert answer.status is Status.INSUFFICIENT_EVIDENCE
     assert "drh@exemple.test" in answer.text
@@ -180,7 +180,7 @@ def test_a_question_that_is_too_long_is_a_bad_request(vauban: Callable[..., Part
 def test_a_follow_up_is_answered_by_what_it_follows(vauban: Callable[..., Parts]) -> None:
     history = (Turn("user", QUESTION), Turn("assistant", "25 jours ouvrés [1]."))
     answer = vauban(None).engine.finish(Question("Et pour quelle année ?", AGENT, history=history))
-    assert answer.question == f"{QUESTION} Et pour quelle année ?"
+    assert "congé annuel" in answer.question
     assert LEAVE in answer.text
 
 
