@@ -17,13 +17,15 @@ from importlib import resources
 from itertools import combinations, islice, pairwise
 from typing import Final
 
-from rag.evidence import Unit, evidence
+from rag.evidence import SEGMENT, Unit, evidence
 from rag.quantities import Bound, Kind, Quantity, Relation, folded
 from rag.types import Conflict, Passage, Reason, Span, Validity
 from rag.wording import Modality, Reading, Word, reading
 
 CONCERNED: Final = 0.55
-"""Share of the question's words that each of the two sentences must hold, headings included."""
+"""Share of the question's words that one of the two sentences must hold, headings included."""
+RELATED: Final = 0.4
+"""The share of that which the other must hold: it is about the question by saying the same as the first."""
 SAME: Final = 0.53
 """How surely two sentences with different values speak of one point (:func:`_likeness`)."""
 FITTING: Final = 0.08
@@ -36,6 +38,10 @@ WITHIN: Final = 0.25
 """How much more surely two articles of one document must speak of one point: a text seldom contradicts itself."""
 PROBES: Final = 3
 """Sentences with which texts that contradict them are looked for."""
+ALIKE: Final = 0.65
+"""The share of each other's words that two sentences hold when one of them says little of the question."""
+WHOLE: Final = 0.95
+"""The share of its words above which a short sentence counts as held by a longer one."""
 MOST: Final = 3
 """Contradictions that are told of one question."""
 
@@ -124,13 +130,27 @@ def _pairs(question: str, passages: Sequence[Passage], language: str) -> Iterato
     asked = _asked(question, "en" if language == "en" else "fr")
     stated = [statement for passage in passages for statement in _statements(passage, asked)]
     best = max((one.concerned for one in stated), default=0.0)
-    able = [one for one in stated if one.concerned >= max(CONCERNED, NEAR_BEST * best)]
-    for one, other in combinations(able, 2):
+    enough = max(CONCERNED, NEAR_BEST * best)
+    for one, other in combinations((one for one in stated if one.concerned >= RELATED * best > 0), 2):
+        if max(one.concerned, other.concerned) < min(enough, 0.75 * best):
+            continue
+        if min(one.concerned, other.concerned) < enough and not _much_alike(one, other):
+            continue
         mine, theirs = one.passage.chunk, other.passage.chunk
         if (mine.document, mine.reference) == (theirs.document, theirs.reference):
             continue
         if one.unit.language == other.unit.language and _meet(mine.validity, theirs.validity):
             yield one, other
+
+
+def _much_alike(one: _Statement, other: _Statement) -> bool:
+    """Whether each holds most of the other, or one holds all of the other; most pairs share no stem at all."""
+    stems = [frozenset(key for word in side.own for key in word.ids) for side in (one, other)]
+    if len(stems[0] & stems[1]) < 2:
+        return False
+    less, more = sorted((_held(one, other), _held(other, one)))
+    enough = min(3, len(one.own), len(other.own))
+    return (less >= ALIKE or more >= WHOLE) and _in_common(one, other) >= enough
 
 
 def _meet(one: Validity, other: Validity) -> bool:
@@ -198,9 +218,11 @@ _BECAUSE: Final = re.compile(
 
 
 def _reason_ends(unit: Unit) -> int:
-    """Where the sentence goes on after saying why it rules: "in view of the spring workload, …"."""
+    """Where a sentence goes on after saying why ("in view of the spring workload, …"), a row after its first head."""
+    if unit.row:
+        return unit.text.find(" : ") + 1
     front = _BECAUSE.match(folded(unit.text))
-    return front.end() if front and not unit.row else 0
+    return front.end() if front else 0
 
 
 def _content(words: Iterable[Word]) -> tuple[Word, ...]:
@@ -233,11 +255,18 @@ def _likeness(one: _Statement, other: _Statement) -> float:
 
 
 def _held(one: _Statement, other: _Statement) -> float:
-    if not one.own:
+    """The share of what the one is about that the other holds; that both name one place says nothing of the point."""
+    words = [word for word in one.own if not _is_name(word, one.unit)]
+    if not words:
         return 0.0
-    return sum(1.0 if _in(word, other.own) else 0.6 if _in(word, other.lent) else 0.0 for word in one.own) / len(
-        one.own
-    )
+    return sum(1.0 if _in(word, other.own) else 0.6 if _in(word, other.lent) else 0.0 for word in words) / len(words)
+
+
+def _is_name(word: Word, unit: Unit) -> bool:
+    """Whether a word is the name of a place or a thing; not an acronym, which names what a rule is about."""
+    written = unit.text[word.start : word.end]
+    hyphened = word.start > 0 and unit.text[word.start - 1] == "-" and written[0].isupper()
+    return (word.name is not None or hyphened) and not word.roles and not written.isupper()
 
 
 _SPECIAL: Final = re.compile(
@@ -246,23 +275,49 @@ _SPECIAL: Final = re.compile(
     r"\bby (?:way of )?(?:exception|derogation)|\bhowever\b|\b(?:increased|reduced|raised|lowered|extended) to\b"
 )
 _WHEN: Final = re.compile(
-    r"\b(?:(?P<out>hors|en dehors d|outside|apart from)|lors d|pendant|durant|au cours d|apres|avant|outre|during|"
+    r"\b(?:(?P<out>hors|en dehors d|outside|apart from)|lors d|pendant|durant|apres|avant|outre|during|"
     r"after|before)\b[^,.;:]*"
 )
+_TONGUES: Final = frozenset("english french german dutch polish spanish italian".split())
 _PLACE: Final = re.compile(r"(?:\ba|\bau|\baux|\bde|\bdu|\bd'|\bsur|\bat|\bin|\bfrom) ?(?:la |le |l'|the )?$")
 
 
 def _set_apart(one: _Statement, other: _Statement) -> bool:
-    """Whether the two speak of different people, places, conditions or items, so that both may hold."""
+    """Whether the two speak of different people, places or items, so that both may hold."""
     return (
         not _populations_meet(one.unit, other.unit)
-        or _special(one) != _special(other)
         or bool(one.said.actor and other.said.actor and not one.said.actor & other.said.actor)
         or _of_another(one, other)
-        or not (_conditions_met(one, other) and _conditions_met(other, one))
+        or _for_another(one, other)
         or not (_places_met(one, other) and _places_met(other, one))
         or not (_item_met(one, other) and _item_met(other, one))
     )
+
+
+def _differently(one: _Statement, mine: Quantity | None, other: _Statement, theirs: Quantity | None) -> bool:
+    """Whether what the two say, or the values that they give, hold under different conditions."""
+    here, there = _bearing(one.unit, mine), _bearing(other.unit, theirs)
+    return (
+        _special(one.unit, here) != _special(other.unit, there)
+        or not _conditions_met(one, here, other)
+        or not _conditions_met(other, there, one)
+    )
+
+
+_Places = Sequence[tuple[int, int]]
+
+
+def _bearing(unit: Unit, value: Quantity | None) -> _Places:
+    """The clauses that bear on a value: all but those that give another value of its kind."""
+    if value is None:
+        return ((0, len(unit.text)),)
+    cuts = [0, *(match.end() for match in SEGMENT.finditer(unit.text)), len(unit.text)]
+    rivals = [other.start for other in unit.values if other.kind is value.kind and other.start != value.start]
+    return [
+        (start, end)
+        for start, end in pairwise(cuts)
+        if start <= value.start < end or not any(start <= place < end for place in rivals)
+    ]
 
 
 def _populations_meet(one: Unit, other: Unit) -> bool:
@@ -282,18 +337,21 @@ def _statuses(words: Iterable[Word]) -> frozenset[str]:
     return frozenset(status for word in words for status in word.statuses)
 
 
-def _special(side: _Statement) -> bool:
-    return _SPECIAL.search(folded(side.unit.text)) is not None
+def _special(unit: Unit, places: _Places) -> bool:
+    plain = folded(unit.text)
+    return any(_SPECIAL.search(plain[start:end]) for start, end in places)
 
 
-def _conditions_met(one: _Statement, other: _Statement) -> bool:
+def _conditions_met(one: _Statement, places: _Places, other: _Statement) -> bool:
     """Whether each condition of the one is the other's too; of its exceptions, whether the other is not about one."""
+    if one.unit.row:
+        return True
     circumstances = (
         (found.start(), found.end(), found["out"] is not None) for found in _WHEN.finditer(folded(one.unit.text))
     )
     for start, end, exception in (*one.said.conditions, *circumstances):
         words = _content(word for word in one.unit.words if start <= word.start < end)
-        if not words:
+        if not words or not any(low <= start < high for low, high in places):
             continue
         held = sum(_in(word, (*other.own, *other.lent)) for word in words) / len(words)
         if (held >= 0.5) is exception:
@@ -304,7 +362,9 @@ def _conditions_met(one: _Statement, other: _Statement) -> bool:
 def _places_met(one: _Statement, other: _Statement) -> bool:
     """Whether each place that the one names is named by the other or its headings."""
     for word in one.unit.words:
-        if word.name is None or word.roles or one.unit.text[word.start : word.end].isupper():
+        if not _is_name(word, one.unit):
+            continue
+        if word.name in _TONGUES:
             continue
         if _PLACE.search(folded(one.unit.text[: word.start])) and not _in(word, (*other.own, *other.lent)):
             return False
@@ -317,25 +377,40 @@ _OF: Final = re.compile(r" (?:de (?:la |l'|son |sa |ses |leur |leurs )?|d'(?:une
 def _of_another(one: _Statement, other: _Statement, *, beside: bool = False) -> bool:
     """Whether a word that both have goes on differently: the loss of a key and the loss of a badge.
 
-    With ``beside`` also without "of" between: ``carte d'achat``, ``carte affaires``.
+    With ``beside`` any word, also without "of" between.
     """
     return any(
         head.like(their_head)
         and not _in(complement, (*other.unit.words, *other.lent))
         and not _in(their_complement, (*one.unit.words, *one.lent))
-        for head, complement in _narrowed(one.unit, beside)
-        for their_head, their_complement in _narrowed(other.unit, beside)
+        for head, complement in _narrowed(one, beside)
+        for their_head, their_complement in _narrowed(other, beside)
     )
 
 
-def _narrowed(unit: Unit, beside: bool) -> list[tuple[Word, Word]]:
-    """Each word that the next one narrows, with that next one."""
+_FOR: Final = re.compile(r"(?:\bpour|\bfor) (?:une? |les? |la |l'|des |tout |toute |chaque |an? |the |each |every )?$")
+
+
+def _for_another(one: _Statement, other: _Statement) -> bool:
+    """Whether each says for whom or what it rules, and they name different ones."""
+    mine, theirs = _beneficiaries(one.unit), _beneficiaries(other.unit)
+    return bool(mine and theirs) and not any(word.like(their) for word in mine for their in theirs)
+
+
+def _beneficiaries(unit: Unit) -> list[Word]:
     plain = folded(unit.text)
-    between = ((head, complement, plain[head.end : complement.start]) for head, complement in pairwise(unit.words))
+    return [word for word in unit.words if _FOR.search(plain[: word.start])]
+
+
+def _narrowed(side: _Statement, beside: bool) -> list[tuple[Word, Word]]:
+    """Each word that the next one narrows, with that next one; what a sentence is about also without "of"."""
+    plain = folded(side.unit.text)
+    subject = side.own[0].start if side.own else -1
+    between = ((head, then, plain[head.end : then.start]) for head, then in pairwise(side.unit.words))
     return [
-        (head, complement)
-        for head, complement, gap in between
-        if head.ids and complement.ids and (_OF.fullmatch(gap) or (beside and gap == " "))
+        (head, then)
+        for head, then, gap in between
+        if head.ids and then.ids and (_OF.fullmatch(gap) or (gap == " " and (beside or head.start == subject)))
     ]
 
 
@@ -375,16 +450,25 @@ _LATE: Final = frozenset({Relation.UNTIL, Relation.BEFORE})
 
 
 def _counts(value: Quantity, unit: Unit) -> bool:
-    """Whether a value is part of the rule: not of a reference, a condition or the label of a row."""
+    """Whether a value is part of the rule: not of a reference or the label of a row."""
     if value.kind in {Kind.REFERENCE, Kind.ORDINAL} or (value.kind is Kind.DATE and len(value.value) == 4):
         return False
     if value.kind is Kind.DATE and any(
         other.kind is Kind.REFERENCE and 0 <= value.start - other.end <= 4 for other in unit.values
     ):
         return False
-    if unit.row and value.start < unit.text.find(" , "):
-        return False
-    return not any(start <= value.start < end for start, end, _ in unit.said.conditions)
+    return not (unit.row and value.start < unit.text.find(" , "))
+
+
+def _alike_placed(one: Unit, mine: Quantity, other: Unit, theirs: Quantity) -> bool:
+    """Whether both values are what is ruled, or both the threshold of a condition."""
+    if _in_condition(mine, one) == _in_condition(theirs, other):
+        return True
+    return {mine.bound, theirs.bound} <= {Bound.LESS_THAN, Bound.MORE_THAN}
+
+
+def _in_condition(value: Quantity, unit: Unit) -> bool:
+    return any(start <= value.start < end for start, end, _ in unit.said.conditions)
 
 
 _LARGEST: Final = re.compile(r"\b(?:plafond|maxim\w+|maximum|limite|ceiling|limit|cap)\b")
@@ -406,17 +490,32 @@ def _contradiction(one: _Statement, other: _Statement) -> tuple[Reason | None, f
     likeness = _likeness(one, other)
     if one.passage.chunk.document == other.passage.chunk.document:
         likeness -= WITHIN
-    if likeness + FITTING < SAME or _set_apart(one, other):
+    if likeness + FITTING < SAME or _in_common(one, other) < 1 or _set_apart(one, other):
         return None, likeness
-    if not _opposed(one, other):
+    if not _opposed(one, other) and _rates_meet(one.said, other.said):
         for mine, theirs in _rivals(one, other):
             fitting = FITTING if _limits_alike(mine, theirs) else 0.0
             reason = _difference(mine, theirs) if likeness + fitting >= SAME else None
-            if reason is not None and not (_elsewhere(one, other, theirs) or _elsewhere(other, one, mine)):
+            if reason is None or _differently(one, mine, other, theirs):
+                continue
+            if not (_elsewhere(one, other, theirs) or _elsewhere(other, one, mine)):
                 return reason, likeness
-    if min(_held(one, other), _held(other, one)) >= SAME_BUT_DENIED and not _of_another(one, other, beside=True):
+    shares = sorted((_held(one, other), _held(other, one)))
+    if shares[0] < SAME_BUT_DENIED and not (shares[0] >= 0.5 and shares[1] >= WHOLE):
+        return None, likeness
+    if not _differently(one, None, other, None) and not _of_another(one, other, beside=True):
         return _denial(one, other), likeness
     return None, likeness
+
+
+def _in_common(one: _Statement, other: _Statement) -> int:
+    """The words, names aside, that the two share: two rules about one workshop are not yet about one point."""
+    return sum(not _is_name(word, one.unit) and _in(word, other.own) for word in one.own)
+
+
+def _rates_meet(one: Reading, other: Reading) -> bool:
+    """Whether values of the two may be compared: not one a month and the other a year."""
+    return not (one.frequencies and other.frequencies) or bool(one.frequencies & other.frequencies)
 
 
 def _limits_alike(mine: Quantity, theirs: Quantity) -> bool:
@@ -449,7 +548,10 @@ def _rivals(one: _Statement, other: _Statement) -> Iterator[tuple[Quantity, Quan
     mine = [value for value in one.values if not any(_equal(value, theirs) for theirs in other.unit.values)]
     theirs = [value for value in other.values if not any(_equal(value, my) for my in one.unit.values)]
     couples = [
-        (_closeness(one, a, other, b), a, b) for a in mine for b in theirs if a.kind is b.kind and _comparable(a, b)
+        (_closeness(one, a, other, b), a, b)
+        for a in mine
+        for b in theirs
+        if a.kind is b.kind and _comparable(a, b) and _alike_placed(one.unit, a, other.unit, b)
     ]
     for closeness, a, b in couples:
         rest = [c for c, x, y in couples if (x is a) != (y is b)]
@@ -489,8 +591,8 @@ def _comparable(one: Quantity, other: Quantity) -> bool:
         return False
     if one.kind is Kind.DATE and len(one.value) != len(other.value) and "--" not in one.value + other.value:
         return False
-    if one.kind in {Kind.MONEY, Kind.MEASURE}:
-        return one.unit == other.unit or _scaled(one, other) is not None
+    if one.kind in {Kind.MONEY, Kind.MEASURE} and _scaled(one, other) is None:
+        return False
     return not (one.bound in _LOWER and other.bound in _UPPER) and not (one.bound in _UPPER and other.bound in _LOWER)
 
 
@@ -541,7 +643,7 @@ def _difference(mine: Quantity, theirs: Quantity) -> Reason | None:
     scaled = _scaled(mine, theirs)
     if scaled is None:
         days = _days(mine), _days(theirs)
-        if not (days[0] and days[1]) or not 0.5 <= days[0] / days[1] <= 2:
+        if not (days[0] and days[1]):
             return None
         return Reason.UNIT if 0.9 <= days[0] / days[1] <= 1.1 else Reason.NUMBER
     a, b = scaled
@@ -570,7 +672,7 @@ def _denial(one: _Statement, other: _Statement) -> Reason | None:
         if _freed(side, facing):
             return Reason.QUALIFIER
     mine, theirs = one.said, other.said
-    if len(one.values) != len(other.values):
+    if len(one.values) != len(other.values) or (not _rates_meet(mine, theirs) and one.values):
         return None
     if "only" in mine.flags | theirs.flags or any(
         exception for *_, exception in (*mine.conditions, *theirs.conditions)
@@ -588,14 +690,17 @@ def _denial(one: _Statement, other: _Statement) -> Reason | None:
 
 
 def _denies(one: _Statement, other: _Statement) -> bool:
-    """Whether the one forbids, or denies a word that the other holds."""
+    """Whether the one forbids, or denies a word that the other holds and does not deny."""
     if one.said.modalities & {Modality.FORBID, Modality.OPTIONAL}:
         return True
-    for place in one.said.negations:
-        denied = next((word for word in one.own if word.start > place), None)
-        if denied is None or _in(denied, other.own):
-            return True
-    return False
+    spared = _denied(other)
+    return any(_in(word, other.own) and not _in(word, spared) for word in _denied(one))
+
+
+def _denied(side: _Statement) -> list[Word]:
+    """The word after each negation."""
+    found = (next((word for word in side.own if word.start > place), None) for place in side.said.negations)
+    return [word for word in found if word is not None]
 
 
 def _freed(side: _Statement, facing: _Statement) -> bool:
