@@ -31,7 +31,8 @@ _BARE: Final = re.compile(
     r"(?:pour|pendant|depuis|dans|de|a) combien(?: de temps)?|"
     r"combien(?: de (?:temps|fois|jours|mois))?(?: ca (?:coute|fait|dure))?|pourquoi(?: pas| ca)?|"
     r"comment(?: ca| faire| fait-on)?|ou(?: ca)?|quand(?: ca)?|lesquel(?:le)?s|lequel|laquelle|qui(?: ca)?|"
-    r"(?:a|par|avec|chez|de|aupres de|pour) qui|(?:dans|sous|avec) quel(?:le)?s? \w+|a quel\w* \w+|de quel\w* \w+|"
+    r"(?:a|par|avec|chez|de|aupres de|pour|devant|contre|sur) qui|"
+    r"(?:dans|sous|avec) quel(?:le)?s? \w+|a quel\w* \w+|de quel\w* \w+|"
     r"avec quoi|a quoi|since when|until when|from when|(?:for )?how (?:long|many|much|often|soon)|why(?: not)?|how|"
     r"where|when|which ones?|who|by whom|to whom)"
 )
@@ -53,7 +54,7 @@ def is_follow_up(question: str) -> bool:
     if not rest or _CHANGE.match(folded(question)):
         return False
     if _BARE.fullmatch(rest) or _CONDITION.match(rest):
-        return opened or bool(_BARE.fullmatch(rest)) or not topics.ASKS.search(rest)
+        return opened or rest.startswith("what if ") or bool(_BARE.fullmatch(rest)) or not topics.ASKS.search(rest)
     if _is_fragment(own, opened=opened):
         return True
     return topics.points_back(own) or topics.depends(own)
@@ -64,11 +65,20 @@ def joined(text: str, before: str) -> str:
     if not before or not is_follow_up(text):
         return text
     own, _ = _read(text)
-    for rule in (_bare, _people_for_people, _conditional, _date_for_date, _fragment_for_part, _pronoun, _dependent):
+    for rule in (
+        _bare,
+        _people_for_people,
+        _conditional,
+        _date_for_date,
+        _fragment_for_part,
+        _pointed,
+        _pronoun,
+        _dependent,
+    ):
         found = rule(own, before)
         if found is not None:
             return clean(found)
-    return f"{before} {text}"
+    return f"{before} {_capital(text)}"
 
 
 def _read(text: str) -> tuple[str, bool]:
@@ -201,6 +211,11 @@ def _place_for_place(own: str, said: Sequence[Phrase], before: str) -> str | Non
     return _appended(before, own)
 
 
+_COMPARED: Final = re.compile(
+    r"(?:au-dela de|plus de|moins de|jusqu'a|a partir de|over|above|under|below|(?:more|less) than) ?$"
+)
+
+
 def _value_for_value(own: str, said: Sequence[Phrase], before: str) -> str | None:
     values = quantities.read(own)
     if len(values) != 1:
@@ -211,7 +226,8 @@ def _value_for_value(own: str, said: Sequence[Phrase], before: str) -> str | Non
     alike = [one for one in quantities.read(before) if (one.kind, one.unit) == (values[0].kind, values[0].unit)]
     if len(alike) != 1:
         return None
-    new = own[values[0].start : values[0].end]
+    compared = _COMPARED.search(folded(own)[: values[0].start])
+    new = own[compared.start() if compared else values[0].start : values[0].end]
     return before[: alike[0].start] + new + before[alike[0].end :]
 
 
@@ -261,15 +277,19 @@ def _object_for_object(own: str, said: Sequence[Phrase], before: str) -> str | N
         if len(same) == 1:
             return before[: same[0].start] + own + before[topics.whole_end(before, same[0]) :]
         return None
-    places = [old for old in phrases(before) if not topics.is_light(old) and not topics.is_circumstance(old)]
-    alike = [old for old in places if old.head == first.head]
-    if not alike:
-        alike = [old for old in places if old.definite == first.definite and old.preposition == first.preposition]
-    if not alike and first.definite is not True:
-        alike = [old for old in places if old.definite == first.definite]
-    if not alike:
-        tops = [old for old in places if not old.of or topics.is_light(topics.ruler(before, old))]
-        alike = tops if first.definite is not False or len(tops) == 1 else []
+    places = [
+        old
+        for old in phrases(before)
+        if not topics.is_light(old) and not topics.is_circumstance(old) and not topics.is_people(before, old)
+    ]
+    tops = [old for old in places if not old.of or topics.is_light(topics.ruler(before, old))]
+    alike = (
+        [old for old in places if old.head == first.head]
+        or [old for old in places if (old.definite, old.preposition) == (first.definite, first.preposition)]
+        or [old for old in places if old.preposition == first.preposition != ""]
+        or (tops if len(tops) == 1 else [])
+        or [old for old in places if old.definite is first.definite is False]
+    )
     if not alike:
         return None
     old = alike[-1] if first.definite is False else alike[0]
@@ -300,45 +320,56 @@ def _governed(old: Phrase, new: Phrase, own: str, noun: str) -> str:
     return f"{preposition} {start}{noun}"
 
 
+def _pointed(own: str, before: str) -> str | None:
+    """ "Ce délai peut-il être réduit ?": the "this" becomes the whole noun phrase that it points at."""
+    pointed = topics.DEMONSTRATIVE.search(folded(own))
+    if pointed is None or not topics.points_back(own):
+        return None
+    english = is_english(before)
+    old = next((one for one in phrases(before) if one.head == pointed["noun"]), None)
+    topic = topics.topic(before)
+    if old is not None and (old.determiner or old.of):
+        noun = topics.definite(before, old, whole=True)
+    elif pointed["noun"] in listed("measures") and topic and not english:
+        article = {"ce": "le ", "cette": "la ", "ces": "les "}.get(pointed["pointer"], "l'")
+        noun = article + own[pointed.start("noun") : pointed.end()]
+    else:
+        return None
+    goal = re.search(r"\b(?:pour|to) [a-z]+(?:er|ir|re|oir)? [^?]*", folded(before[old.end :])) if old else None
+    if old is not None and goal and topics.is_light(old):
+        noun = f"{noun} {before[old.end :][goal.start() : goal.end()].strip()}"
+    elif topic and not (old and topics.is_complemented(before, old)) and topic not in noun:
+        noun = f"{noun} {'for' if english else 'pour'} {topic}{_kept(before, topic, own)}"
+    return _asked(own[: pointed.start()] + noun + own[pointed.end() :])
+
+
 def _pronoun(own: str, before: str) -> str | None:
     """ "Est-elle imposable ?": the pronoun becomes the noun that it stands for."""
     plain = folded(own)
     if not topics.points_back(own) or topics.CLAUSE.search(plain):
-        return None
-    if pointed := topics.DEMONSTRATIVE.search(plain):
-        for old in phrases(before):
-            if pointed["noun"] == old.head and (old.determiner or old.of):
-                noun = topics.definite(before, old, whole=True)
-                if not topics.is_complemented(before, old) and (topic := topics.topic(before)):
-                    noun = f"{noun} {'for' if is_english(before) else 'pour'} {topic}"
-                return _asked(own[: pointed.start()] + noun + own[pointed.end() :])
-        topic = topics.topic(before)
-        if pointed["noun"] in listed("measures") and topic and not is_english(before):
-            article = {"ce": "le ", "cette": "la ", "ces": "les ", "cet": "l'"}.get(pointed["pointer"], "le ")
-            noun = f"{article}{own[pointed.start('noun') : pointed.end()]} pour {topic}"
-            return _asked(own[: pointed.start()] + noun + own[pointed.end() :])
         return None
     if is_english(before) and (pronoun := topics.ENGLISH_PRONOUN.search(plain)):
         topic = topics.topic(before)
         return _asked(own[: pronoun.start()] + topic + own[pronoun.end() :]) if topic else None
     found = next((one for one in topics.PRONOUN.finditer(plain) if not topics.is_impersonal(plain, one)), None)
     clitic = topics.CLITIC.search(plain)
-    gender = (found["inverted"] or found["plain"] or found["start"] or found["other"]) if found else None
-    if gender is None and clitic and clitic["clitic"] in {"le", "la", "les"}:
-        gender = {"le": "il", "la": "elle", "les": "ils"}[clitic["clitic"]]
-    topic = topics.topic(before, gender or "")
+    if found:
+        gender = found["inverted"] or found["plain"] or found["start"] or found["other"]
+    else:
+        said = (clitic["clitic"] or clitic["whom"] or "") if clitic else ""
+        gender = {"le": "il", "la": "elle", "les": "ils"}.get(said, "")
+    topic = topics.topic(before, gender)
     if topic is None:
         return None
     own = _lower(own)
+    noun = topic + _kept(before, topic, own)
     if found and found["plain"]:
-        start = found.start()
-        joint = "que " if found[0].startswith("qu'") else ""
-        return _asked(own[:start] + joint + topic + own[found.end() :])
+        return _asked(f"{own[: found.start()]}que {noun}{own[found.end() :]}")
     if found and found["inverted"] and topics.is_determined(topic):
         asks = re.match(r"(?:quand|comment|pourquoi|ou|combien|a quel\w* \w+|dans quel\w* \w+)\s", plain)
         cut = asks.end() if asks else 0
-        return _asked(f"{own[:cut]}{topic} {own[cut:]}")
-    return _asked(f"{_capital(topic)} : {own}")
+        return _asked(f"{own[:cut]}{noun} {own[cut:]}")
+    return _asked(f"{_capital(noun)} : {own}")
 
 
 def _dependent(own: str, before: str) -> str | None:
@@ -350,19 +381,25 @@ def _about(own: str, before: str) -> str | None:
     topic = topics.topic(before)
     if topic is None:
         return None
-    word = "for" if is_english(before) else "pour"
-    kept = _kept(before, topic, own)
-    if word == "pour" and not topics.is_determined(topic):
-        return _asked(f"{_capital(topic)} : {_lower(own)}{kept}")
-    return _asked(f"{own.rstrip(' ?')} {word} {topic}{kept}")
+    noun = topic + _kept(before, topic, own)
+    if is_english(before):
+        return _asked(f"{own} for {noun}")
+    if not topics.is_determined(topic):
+        return _asked(f"{_capital(noun)} : {_lower(own)}")
+    return _asked(f"{own} pour {noun}")
 
 
 def _kept(before: str, topic: str, own: str) -> str:
-    """The date of the question before, which goes on holding; empty where the follow-up has its own."""
+    """Whom and what day the question before was about, which go on holding unless the follow-up has its own."""
+    plain = folded(own)
+    kept = ""
+    people = topics.whom(before)
+    if people and folded(people) not in folded(topic) and topics.only_people(plain) is None:
+        kept += f" {'for' if is_english(before) else 'pour'} {_lower(people)}"
     date = topics.date(folded(before))
-    if date is None or topics.date(folded(own)) or folded(date[0]).strip() in folded(topic):
-        return ""
-    return f" {_lower(before[date.start() : date.end()].strip())}"
+    if date and not topics.date(plain) and folded(date[0]).strip() not in folded(topic):
+        kept += f" {_lower(before[date.start() : date.end()].strip())}"
+    return kept
 
 
 def _appended(before: str, added: str) -> str:

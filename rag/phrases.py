@@ -20,7 +20,8 @@ _TOKEN: Final = re.compile(r"(?:jusqu|lorsqu|puisqu|[ldjnmtsc]|qu)'|\d[\d ]*\d|\
 _ACRONYM: Final = re.compile(r"[A-Z][A-Z0-9]{1,5}")
 _PREPOSITIONS: Final = frozenset(
     "de d' du des a au aux pour par sur dans en avec sans chez sous entre depuis pendant avant apres vers des contre "
-    "selon lors of for in on at with without by from to during before after under per about as into since until".split()
+    "selon lors au-dela of for in on at with without by from to during before after under per about as into since "
+    "until".split()
 )
 _OF: Final = frozenset({"de", "d'", "du", "des", "of"})
 _CONTRACTED: Final = {"du": "le", "des": "les", "au": "le", "aux": "les"}

@@ -10,6 +10,7 @@ import functools
 import re
 from typing import Final
 
+from rag import quantities
 from rag.phrases import Phrase, listed, phrases, words
 from rag.quantities import folded
 
@@ -35,6 +36,7 @@ _IMPERSONAL: Final = re.compile(
 )
 CLITIC: Final = re.compile(
     r"\b(?P<clitic>le|la|les|l'|en|y)\s?(?P<verb>\w{2,}(?:er|ir|oir|dre|tre|ire|ure|vre|indre))\b|"
+    r"^qui (?P<whom>le|la|les|l')\s?\w+(?=$| (?:pour|en|a|dans|sur|avec)\b)|"
     r"\b(?:j'en|on en|s'en|m'en|n'en|j'y|on y|puis-je y|peut-on y)\b"
 )
 """An object pronoun and its verb: "la demander", "en bénéficier"."""
@@ -49,7 +51,8 @@ _MONTH: Final = (
     "april|may|june|july|august|september|october|november|december"
 )
 _DATE: Final = re.compile(
-    rf"(?P<lead>\b(?:en|au|a la|a|depuis|des|avant|apres|jusqu'en|jusqu'au|in|on|since|before|after|until|le|l')\s*)?"
+    rf"(?P<lead>\b(?:pour )?"
+    rf"(?:en|au|a la|a|depuis|des|avant|apres|jusqu'en|jusqu'au|in|on|since|before|after|until|le|l')\s*)?"
     rf"(?:(?:\b(?:debut|fin|printemps|ete|automne|hiver|rentree|annee|courant|early|late|spring|summer|autumn)\s+)?"
     rf"(?:\b\d{{1,2}}(?:er|st|nd|rd|th)?\s+)?(?:\b(?:{_MONTH})\s+)?\b(?:19|20)\d\d\b(?![-/]\d)|"
     rf"\b\d{{1,2}}/\d{{1,2}}/(?:19|20)\d\d\b|\b(?:la )?reforme\b|"
@@ -62,6 +65,9 @@ _WHO_EXACTLY: Final = re.compile(r"(?: (?:de|d'|du|des|en|a|of|with|on) ?(?:\S+ 
 _PEOPLE_HEADS: Final = (
     "agents?|personnels?|employes?|employees?|salaries?|salariees?|collegues?|staff|workers?|people|member of staff"
 )
+
+
+_ANYBODY: Final = re.compile(_PEOPLE_HEADS)
 
 
 @functools.cache
@@ -143,7 +149,7 @@ def _own_subject(own: str) -> bool:
     """Whether a noun stands before the pronoun: "le congé peut-il…" has its subject."""
     pronoun = PRONOUN.search(folded(own))
     return pronoun is not None and any(
-        (not one.preposition or one.of) and not is_light(one)
+        (not one.preposition or one.of) and (len(one.words) > 1 or not is_light(one))
         for one in phrases(own[: own.rfind(" ", 0, pronoun.start() + 1) + 1])
     )
 
@@ -172,7 +178,7 @@ def topic(before: str, pronoun: str = "") -> str | None:
     A measure is passed over for what it measures: of "the ceiling of meal expenses", the expenses.
     """
     found = [
-        old for old in phrases(before) if not is_light(old) and not is_date(before, old) and not _is_people(before, old)
+        old for old in phrases(before) if not is_light(old) and not is_date(before, old) and not is_people(before, old)
     ]
     for old in found:
         if is_circumstance(old):
@@ -182,6 +188,14 @@ def topic(before: str, pronoun: str = "") -> str | None:
         if _agrees(old, pronoun):
             return definite(before, old, whole=True)
     return None
+
+
+def whom(before: str) -> str:
+    """The status and working time that a question is about, as it names them; empty where it names none."""
+    plain = folded(before)
+    found = [one for pattern in people().values() for one in pattern.finditer(plain)]
+    told = [one for one in found if not _ANYBODY.fullmatch(one["noun"])]
+    return " ".join(before[one.start("det") if one["det"] else one.start() : one.end()].strip() for one in told)
 
 
 def is_determined(topic: str) -> bool:
@@ -208,7 +222,7 @@ def whole_end(before: str, old: Phrase) -> int:
             if is_date(before, phrase):
                 break
             end = phrase.end
-    return end
+    return max([end, *(one.end for one in quantities.read(before) if one.start < end)])
 
 
 def is_complemented(before: str, old: Phrase) -> bool:
@@ -240,7 +254,8 @@ def is_date(text: str, phrase: Phrase) -> bool:
     return date(folded(text[phrase.start : phrase.end])) is not None
 
 
-def _is_people(text: str, phrase: Phrase) -> bool:
+def is_people(text: str, phrase: Phrase) -> bool:
+    """Whether a phrase names those whom a question is about."""
     plain = folded(text[phrase.start : phrase.end])
     match = next((found for one in people().values() if (found := one.search(plain))), None)
     return match is not None and not plain[match.end() :].strip() and match.start() <= 2 and not phrase.of

@@ -70,6 +70,19 @@ def test_a_follow_up_stands_alone(question: str, expected: str) -> None:
         ("Quel est le plafond du CET ?", "Et des frais de repas ?", "Quel est le plafond des frais de repas ?"),
         ("Quel est le montant de la prime ?", "Et les conditions ?", "Quelles sont les conditions de la prime ?"),
         ("What is the ceiling for hotels?", "What about 2023?", "What is the ceiling for hotels in 2023?"),
+        ("Who pays for the hotel?", "What if I am ill?", "Who pays for the hotel if I am ill?"),
+        ("Qui signe un marché de 60 000 € HT ?", "Et un avenant ?", "Qui signe un avenant ?"),
+        ("Qui signe un marché de 60 000 € HT ?", "Et 300 000 € ?", "Qui signe un marché de 300 000 € ?"),
+        (
+            "Quel délai pour contester un avis ?",
+            "Ce délai est-il long ?",
+            "Le délai pour contester un avis est-il long ?",
+        ),
+        (
+            "Combien de jours de congé pour un titulaire en 2023 ?",
+            "Sont-ils reportables ?",
+            "Congé pour un titulaire en 2023 : sont-ils reportables ?",
+        ),
     ],
 )
 def test_what_is_put_in_agrees_with_its_place(before: str, question: str, expected: str) -> None:
