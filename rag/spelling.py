@@ -54,8 +54,22 @@ _ROWS: Final = {"fr": ("azertyuiop", "qsdfghjklm", "wxcvbn"), "en": ("qwertyuiop
 _SOUNDS: Final = frozenset(frozenset(pair) for pair in "cs sz gj ck qk qc iy mn ae td pb fv gk tc xs".split())
 """Letters that are taken for each other by ear, as in *conjé*, *remboursemant*, *gestionaire*."""
 _SILENT: Final = frozenset("hestdpxl")
+"""Letters that are often written and not heard, or heard by nobody and forgotten."""
 
-_MARKED: Final = {"a": "àâäáãå", "c": "ç", "e": "éèêë", "i": "îïíì", "n": "ñ", "o": "ôöóòõ", "u": "ùûüú", "y": "ÿ"}
+_MARKED: Final[Mapping[str, str]] = {
+    "a": "àâäáãå",
+    "c": "ç",
+    "e": "éèêë",
+    "i": "îïíì",
+    "n": "ñ",
+    "o": "ôöóòõ",
+    "u": "ùûüú",
+    "y": "ÿ",
+}
+"""The letters that bear accents, by the letter that they are without."""
+
+_SLICE: Final = 8_192
+"""Words whose letters are counted together: numpy counts in eight bytes each, and all words would take 30 MiB."""
 
 _Counts = npt.NDArray[np.int8]
 
@@ -86,6 +100,12 @@ def corrections(text: str, language: str, known: Collection[str] = frozenset()) 
         return ()
     found = ((match, _meant(fold(match[0]), language, ours)) for match in doubtful)
     return tuple(Correction(match.start(), match.end(), match[0], meant) for match, meant in found if meant is not None)
+
+
+def prepare(*languages: str) -> None:
+    """Read the lists of these languages now, so that no question waits a quarter of a second for them."""
+    for language in languages:
+        corrections("qwzx", language)
 
 
 def ordinary(word: str, language: str) -> bool:
@@ -149,11 +169,8 @@ def _meant(word: str, language: str, ours: _Words) -> str | None:
         for other in words.near(word, most):
             cost = _cost(word, other, language)
             rank = cost - _FREQUENT * math.log10(words.frequencies[other] / _RARE)
-            if (
-                cost <= _MOST_COST
-                and (most > 1 or words.frequencies[other] > _RARE)
-                and (rank, other) < (best, chosen or "")
-            ):
+            likely = cost <= _MOST_COST and (most > 1 or words.frequencies[other] > _RARE)
+            if likely and (rank, other) < (best, chosen or ""):
                 best, chosen = rank, other
     if chosen is None or terms(chosen, language) == terms(word, language):  # a search makes no difference between them
         return None
@@ -247,11 +264,8 @@ class _Words:
         first, last = np.searchsorted(lengths, (len(word) - most, len(word) + most + 1))
         apart = np.abs(counts[first:last] - _letters([word])).sum(axis=1, dtype=np.int16)
         likely = [words[first + at] for at in np.flatnonzero(apart <= 2 * most)]
-        return (
-            [other for other, edits in zip(likely, _edits(word, likely), strict=True) if edits <= most]
-            if likely
-            else ()
-        )
+        edits = _edits(word, likely) if likely else ()
+        return [other for other, count in zip(likely, edits, strict=True) if count <= most]
 
     @functools.cached_property
     def _table(self) -> tuple[Sequence[str], npt.NDArray[np.int64], _Counts]:
@@ -261,6 +275,12 @@ class _Words:
 
 
 def _letters(words: Sequence[str]) -> _Counts:
+    """How often each letter of the alphabet, and any other sign, stands in each of the words."""
+    some = [words[start : start + _SLICE] for start in range(0, len(words), _SLICE)]
+    return np.concatenate([_counted(one) for one in some]) if some else np.zeros((0, 27), np.int8)
+
+
+def _counted(words: Sequence[str]) -> _Counts:
     lengths = [len(word) for word in words]
     letters = np.frombuffer("".join(words).encode("ascii", "replace"), np.uint8).astype(np.int32) - ord("a")
     letters[(letters < 0) | (letters > 25)] = 26
@@ -299,14 +319,9 @@ def _unread(language: str) -> str:
 @functools.lru_cache(maxsize=4096)
 def _accented(word: str, language: str) -> str:
     """The most frequent spelling of a folded word of the list."""
-    marked = "".join(f"[{letter}{_MARKED.get(letter, '')}]" for letter in word)
-    spelled = marked.replace(_marked_oe(), f"(?:œ|{_marked_oe()})")
+    spelled = "".join(f"[{letter}{_MARKED[letter]}]" if letter in _MARKED else letter for letter in word)
     found = re.findall(f'"({spelled})": (\\d+)', _list(language))
     return max(found, key=lambda entry: int(entry[1]))[0] if found else word
-
-
-def _marked_oe() -> str:
-    return f"[o{_MARKED['o']}][e{_MARKED['e']}]"
 
 
 def _folded(language: str) -> str:
@@ -315,9 +330,14 @@ def _folded(language: str) -> str:
     for letter, marked in _MARKED.items():
         for sign in marked:
             text = text.replace(sign, letter)
-    return text.replace("œ", "oe").replace("æ", "ae").replace("’", "'")
+    return text
 
 
+@functools.cache
 def _list(language: str) -> str:
+    """A list as it is written, a word to a line. Without signs beyond Latin-1, it takes a byte for each letter."""
     source = importlib.resources.files("spellchecker") / "resources" / f"{language}.json.gz"
-    return gzip.decompress(source.read_bytes()).decode("utf-8")
+    text = gzip.decompress(source.read_bytes()).decode("utf-8")
+    for sign, letters in (("œ", "oe"), ("æ", "ae"), ("’", "'")):
+        text = text.replace(sign, letters)
+    return text
