@@ -15,7 +15,8 @@ import prompts
 from rag import instructions
 from rag.types import Dropped, DropReason, Hit, Message, Passage, Turn
 
-_FENCE = re.compile(r"<(/?)\s*passage", re.IGNORECASE)
+_FENCE = re.compile(r"<(?=[\W_]*p)", re.IGNORECASE)
+"""Every "<" whose next letter is a p: "</passage>" is also imitated with blanks, strokes and soft hyphens in it."""
 MOST = 3
 """Passages that the model reads. On a CPU reading the prompt is nearly the whole wait, and on the development
 questions the expected article is among the three best 0.93 of the time, among six 0.95."""
@@ -59,8 +60,8 @@ def fenced(passage: Passage) -> str:
 
     Sentences that speak to a machine are left out, and what looks like a citation mark is none.
     """
-    text = _FENCE.sub(r"‹\1passage", instructions.inert(instructions.without(passage.chunk.text)))
-    source = _FENCE.sub(r"‹\1passage", instructions.inert(instructions.without(passage.chunk.breadcrumb)))
+    text = _FENCE.sub("‹", instructions.inert(instructions.without(passage.chunk.text)))
+    source = _FENCE.sub("‹", instructions.inert(instructions.without(passage.chunk.breadcrumb)))
     source = source.replace('"', "'").replace(">", "›").replace("\n", " ")
     start, end = passage.chunk.validity.start, passage.chunk.validity.end
     dates = f' in_force="{start or ""}/{end or ""}"' if passage.chunk.validity.known else ""
