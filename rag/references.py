@@ -244,16 +244,27 @@ _SPELLED_NUMBER: Final = re.compile(
 )
 _FIRST_ROMAN: Final = re.compile(r"\bIer\b")
 _SMALL_LETTER: Final = re.compile(
-    r"(?<=\d[ ])(?!(?:du|de|et|ou|en|au|le|la|un|on|il|ne|se|ce|si|of|in|to|is)\b)"
-    rf"(?P<letter>[a-z]{{1,2}})(?=(?:[ ]{_ORDINAL})?"
-    r"(?:[ ]?(?:[?!,(]|\.?$)|[ ](?:du[ ](?:code|c\.|cgi)|de[ ]l['’]annexe|annexe|ann|au[ ]code|code|c\.|cgi)))",
+    rf"(?<=\d)(?:[ ](?:{_ORDINAL}|(?!(?:du|de|et|ou|en|au|le|la|un|on|il|ne|se|ce|si|of|in|to|is)\b)[a-z]{{1,2}})\b)+"
+    r"(?=[ ]?(?:[?!,(]|\.?$)|[ ](?:du[ ](?:code|c\.|cgi)|de[ ]l['’]annexe|annexe|ann|au[ ]code|code|c\.|cgi))",
 )
 """« 16 a du cgi »: a letter of a number in a question that is typed in small letters."""
+_LETTERS: Final = re.compile(r"\b[a-z]{1,2}\b")
 _CODE_LETTERS: Final = ("l", "r", "d", "lo", "a")
 _SINGLED_OUT: Final = 0.05
 """By how much the words of a question must set one homonym above the next, on the scale of a hit's score, for the
 reader not to be asked which one is meant."""
 _ITS_ARTICLE: Final = re.compile(r"\s*[—–-]\s*(?:article|art\.|annexe)\b.*$", re.IGNORECASE)
+_ROMAN_PART: Final = re.compile(rf"(?:\d|{_ORDINAL})[ ]([IVX])(?![\w’'])")
+_CODE_NUMBERED: Final = rf"(?:L\.?O|[LRDA])[ ]?\.?[ ]?\*?[ ]?\d+(?:[-.]\d+)*{_SUFFIX}"
+_NUMBER_AFTER: Final = re.compile(
+    rf"[ ]*[,:(–-]?[ ]*(?P<number>{_CODE_NUMBERED}(?!\w)|\d+(?:[-.]\d+)*{_SUFFIX}(?=[ ]*[?.!)]*$))", re.IGNORECASE
+)
+_NUMBER_BEFORE: Final = re.compile(
+    rf"(?:(?<![\w.-])(?P<number>{_CODE_NUMBERED})|^(?P<plain>\d+(?:[-.]\d+)*{_SUFFIX}))(?!\w)"
+    r"[ ]*[,(–-]?[ ]*(?:(?:de la|de l['’]|du|de)[ ]*)?$",
+    re.IGNORECASE,
+)
+_HEAD_BEFORE: Final = re.compile(r"\b(?:articles?|arts?\.?)[ ]*$|[,;][ ]*$|\b(?:et|ou|à)[ ]*$", re.IGNORECASE)
 _ASKING: Final = frozenset(
     "que qu est ce quoi dit dis disait prevoit prevoyait dispose disposait contient contenait enonce stipule "
     "indique precise signifie concerne parle regle quel quelle quels quelles sont etait le la les l un une des du "
@@ -335,13 +346,29 @@ def asked(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
             owner = owner if mark else lone or ""
             kin = _kin(local)
             weak.extend(kin)
+            if not owner:
+                weak += [f"article:{key}" for key in _with_roman(local.removeprefix("article:"), typed, reference)]
             exact += [f"{owner}#{key.removeprefix('article:')}" for key in kin if owner]
+            if owner.startswith("code:"):
+                exact += [f"{owner}#{key}" for key in _with_roman(local.removeprefix("article:"), typed, reference)]
             if owner.startswith("code:") and re.fullmatch(r"(?:article:)?\d[\d.-]*", local):
                 # « article 311-3 du CRPA »: the letter was left out.
                 exact += [f"{owner}#{letter}{local.removeprefix('article:')}" for letter in _CODE_LETTERS]
     if not exact and weak and is_only_a_reference(text):
         exact, weak = weak, []
     return tuple(dict.fromkeys(exact)), tuple(dict.fromkeys(weak))
+
+
+def _with_roman(number: str, text: str, reference: Reference) -> list[str]:
+    """The other article that « 371 V » may be: its fifth part, or an article with that letter."""
+    base = re.fullmatch(r"(.*\d)[ivx]", number)
+    inside = _ROMAN_PART.search(text, reference.start, reference.end + len(" V "))
+    return ([base[1]] if base else []) + ([f"{number}{_folded(inside[1])}"] if inside and not base else [])
+
+
+def spans(text: str) -> tuple[tuple[int, int], ...]:
+    """The characters of ``text`` that name articles, texts and codes: nobody has misspelled « crpa »."""
+    return tuple((one.start, one.end) for one in (*references(text), *_codes(text)))
 
 
 def is_only_a_reference(text: str) -> bool:
@@ -351,7 +378,9 @@ def is_only_a_reference(text: str) -> bool:
     if not spans:
         return False
     rest = "".join(" " if any(low <= at < high for low, high in spans) else one for at, one in enumerate(typed))
-    return all(word in _ASKING or word.isdigit() for word in re.findall(r"\w+", _folded(rest)))
+    return all(
+        word in _ASKING or word.isdigit() or word in {"i", "v", "x"} for word in re.findall(r"\w+", _folded(rest))
+    )
 
 
 def homonyms(question: str, hits: Sequence[Hit]) -> tuple[Hit, ...]:
@@ -402,7 +431,21 @@ def _typed(text: str) -> str:
     plain = _SPACED_NUMBER.sub(lambda match: match["head"] + match["number"].replace(" ", "-"), plain)
     plain = _SPELLED_NUMBER.sub(lambda match: f"{match['head']}{_NUMBER_WORDS[_folded(match['word'])]}", plain)
     plain = _FIRST_ROMAN.sub("1er", plain)
-    return _SMALL_LETTER.sub(lambda match: match.group().upper(), plain)
+    plain = _SMALL_LETTER.sub(lambda match: _LETTERS.sub(lambda one: one.group().upper(), match.group()), plain)
+    for code in reversed(list(codes(plain))):
+        plain = _headed(plain, code.start, code.end)
+    return plain
+
+
+def _headed(text: str, start: int, end: int) -> str:
+    """The text with « art. » before a number that stands beside the code ``[start, end)`` without it."""
+    after = _NUMBER_AFTER.match(text, end)
+    if after is not None:
+        text = f"{text[: after.start('number')]}art. {text[after.start('number') :]}"
+    before = _NUMBER_BEFORE.search(text[:start])
+    if before is not None and not _HEAD_BEFORE.search(text[: before.start()]):
+        text = f"{text[: before.start()]}art. {text[before.start() :]}"
+    return text
 
 
 def article_keys(number: str, document_title: str, kind: SectionKind = SectionKind.ARTICLE) -> tuple[str, ...]:

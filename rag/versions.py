@@ -19,7 +19,7 @@ from typing import Final
 from rag import references
 from rag.references import Period
 from rag.timing import AskedDay
-from rag.types import Chunk, LegalStatus, Notice, NoticeKind, Passage, Scope, Validity
+from rag.types import Chunk, Hit, LegalStatus, Notice, NoticeKind, Passage, Scope, Validity
 
 _DAY: Final = dt.timedelta(days=1)
 _GAP: Final = dt.timedelta(days=366)
@@ -177,6 +177,32 @@ def day_before_change(passages: Sequence[Passage], siblings: Iterable[Chunk]) ->
         if start is not None and any(_newer(passage.chunk, other) for other in others):
             return start - _DAY
     return None
+
+
+def newest_first(hits: Sequence[Hit]) -> list[Hit]:
+    """The hits, with the wordings of one article that was named in the order of their dates, the newest before others.
+
+    On one day one wording is in force; where the dates of a publisher say two, the one that came last is. Scores stay
+    where they were.
+    """
+    found = list(hits)
+    places: dict[tuple[str, ...], list[int]] = {}
+    for at, hit in enumerate(found):
+        if hit.exact and hit.chunk.validity.start is not None:
+            places.setdefault(_article(hit.chunk), []).append(at)
+    for several in places.values():
+        dated = sorted(
+            (found[at] for at in several), key=lambda hit: hit.chunk.validity.start or dt.date.min, reverse=True
+        )
+        for hit, at, score in zip(dated, several, [found[at].score for at in several], strict=True):
+            found[at] = replace(hit, score=score)
+    return found
+
+
+def _article(chunk: Chunk) -> tuple[str, ...]:
+    """What the wordings of one article have in common."""
+    of_code = next((key for key in chunk.own_references if key.startswith("code:")), None)
+    return (chunk.corpus, of_code) if of_code else (chunk.corpus, chunk.document, chunk.reference)
 
 
 def same_text(one: Chunk, other: Chunk) -> bool:
