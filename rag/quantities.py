@@ -6,6 +6,7 @@ its bound (``au moins``, ``up to``) and its relation (``avant``, ``from``). Pure
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from dataclasses import dataclass, replace
@@ -103,17 +104,18 @@ _TENS_EN = {"twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "
 _SCALES = {"cent": 100, "cents": 100, "hundred": 100, "mille": 1000, "thousand": 1000}
 _SMALL = _UNITS_FR | _TENS_FR | _UNITS_EN | _TENS_EN
 _WORD_NUMBER = re.compile(
-    r"\b(?:{0})(?:(?:[- ]et[- ]|[- ]and[- ]|[- ])(?:{0}))*\b".format(
+    r"\b(?:{0})(?:(?:[- ]et[- ](?=une?\b|onze\b)|[- ]and[- ]|[- ])(?:{0}))*\b".format(
         "|".join(sorted({*_SMALL, *_SCALES}, key=len, reverse=True))
     )
 )
 _FRACTIONS: Final = {
-    r"la moitie|une moitie|half of|one half|a half": 1 / 2,
+    r"(?:la|une|de|a|pour) moitie|half of|one half|a half": 1 / 2,
     r"(?:un|le) tiers|one third|a third": 1 / 3,
     r"(?:les )?deux tiers|two thirds": 2 / 3,
     r"(?:un|le) quart|one quarter|a quarter": 1 / 4,
     r"(?:les )?trois quarts|three quarters": 3 / 4,
 }
+_QUARTERS = re.compile(r"[ ]d'heures?(?![a-z])")
 _DEMI = re.compile(r"\b(?:une? )?demi[e]?[- ](?=journee|heure|traitement)|\bhalf[- ](?:a |an )?(?=day|hour|pay)")
 _DIGITS = r"(?:\d{1,3}(?:[ \.]\d{3})+(?:,\d+)?(?!\d)|\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)|\d+(?:[.,]\d+)?)"
 
@@ -124,7 +126,7 @@ _DAY_KINDS: Final = {
     "ouvrable": r"ouvrables?",
     "calendaire": r"calendaires?|calendar",
     "franc": r"francs?|clear",
-    "consecutif": r"consecutifs?|consecutive",
+    "consecutif": r"consecutifs?|consecutive|de suite|d'affilee|sans interruption|in a row",
 }
 _UNIT_WORDS: Final[tuple[tuple[str, Kind, str, float], ...]] = (
     (r"%|pour ?cent|per ?cent|percent", Kind.PERCENT, "%", 1),
@@ -147,7 +149,7 @@ _UNIT_WORDS: Final[tuple[tuple[str, Kind, str, float], ...]] = (
     (r"semestres?", Kind.DURATION, "semester", 1),
     (r"ans?|annees?|years?", Kind.DURATION, "month", 12),
     (r"minutes?|mins?|mn", Kind.DURATION, "minute", 1),
-    (r"secondes?|seconds?", Kind.DURATION, "second", 1),
+    (r"secondes|seconds", Kind.DURATION, "second", 1),
     (r"nuits?|nuitees?|nights?", Kind.MEASURE, "night", 1),
     (r"km/h|kilometres? (?:a l'|par )heure", Kind.MEASURE, "km/h", 1),
     (r"kilometres?|kilometers?|km", Kind.MEASURE, "km", 1),
@@ -168,7 +170,11 @@ _UNIT_WORDS: Final[tuple[tuple[str, Kind, str, float], ...]] = (
     (r"lux", Kind.MEASURE, "lux", 1),
     (r"db ?\(?a?\)?|decibels?", Kind.MEASURE, "dB", 1),
     (r"volts?|v(?=[ ,.;)]|$)", Kind.MEASURE, "V", 1),
-    (r"points?", Kind.MEASURE, "point", 1),
+    (r"points?(?! d[e'])", Kind.MEASURE, "point", 1),
+    (r"watts?", Kind.MEASURE, "W", 1),
+    (r"ko(?![a-z])", Kind.MEASURE, "kB", 1),
+    (r"mo(?![a-z])", Kind.MEASURE, "MB", 1),
+    (r"go(?![a-z])", Kind.MEASURE, "GB", 1),
     (r"cv|chevaux", Kind.MEASURE, "CV", 1),
 )
 _UNIT = re.compile(
@@ -207,6 +213,7 @@ _DATE = re.compile(
     rf"|\b(?P<m3>{_MONTH}) (?P<y3>(?:19|20)\d\d)\b"
     r"|\b(?P<d4>\d{1,2})/(?P<m4>\d{1,2})/(?P<y4>(?:19|20)?\d\d)\b"
     r"|\b(?P<y6>(?:19|20)\d\d)-(?P<m6>\d\d)-(?P<d6>\d\d)\b"
+    rf"|(?:(?<=\ben )|(?<=\bmois de )|(?<=\bmois d'))(?P<m7>{_MONTH})\b(?! (?:19|20)\d\d)"
 )
 _YEAR = re.compile(
     r"\b(?:19|20)\d\d\b(?! ?(?:€|euros?|km|kilometres?|agents?|heures?|h\b|m²|kg|personnes?|habitants?|jours?|%|kwh))"
@@ -237,6 +244,12 @@ _ORDINAL_WORDS: Final = {
 _ORDINAL = re.compile(
     rf"\b(?!first[- ]aid)(?:(?P<word>{'|'.join(sorted(_ORDINAL_WORDS, key=len, reverse=True))})s?|"
     rf"(?P<digits>\d+)(?:er|ere|e|eme|nd|nde|st|rd|th))\b"
+)
+_SAME_DAY = re.compile(r"\b(?:(?P<eve>(?:la )?veille)|(?:le )?jour meme|the same day)\b")
+_OUT_OF = re.compile(r"(?:[ ][^\W\d]+){0,4}[ ](?:sur|out of|in)[ ]")
+"""Between two numbers that make a share: "quatre agents sur dix"."""
+_ONE_OUT_OF = re.compile(
+    r"\bune?(?:[ ][^\W\d]+){0,5}?[ ]sur[ ](?=\d|deux\b|trois\b|quatre\b|cinq\b|dix\b|vingt\b|cent\b)"
 )
 _LIST_MARKER = re.compile(r"(?m)(?:^|(?<=[:;] ))[ \t]*(?:\d{1,2}°|\d{1,2}[.)])(?= )|\b\d{1,2}°(?= [a-z(])")
 
@@ -321,11 +334,17 @@ def read(text: str) -> list[Quantity]:
     for match in _DATE.finditer(plain):
         if (value := _date(match)) and not any(taken[match.start() : match.end()]):
             take(Kind.DATE, value, "date", *match.span())
+    for match in _SAME_DAY.finditer(plain):
+        take(Kind.DURATION, "1" if match["eve"] else "0", "day", *match.span())
     for match in _REFERENCE.finditer(plain):
         if not any(taken[match.start() : match.end()]):
             for key in _reference(match):
                 take(Kind.REFERENCE, key, "", *match.span())
-    for start, end, number in _numbers(plain):
+    numbers = _numbers(plain)
+    for start, end, share in _shares(plain, numbers):
+        if not any(taken[start:end]):
+            take(Kind.PERCENT, _text(100 * share), "%", start, end)
+    for start, end, number in numbers:
         if any(taken[start:end]):
             continue
         kind, value, unit, stop = _measured(plain, start, end, number)
@@ -337,6 +356,19 @@ def read(text: str) -> list[Quantity]:
             take(Kind.ORDINAL, str(int(rank)), "", *match.span())
     found.sort(key=lambda one: (one.start, one.value))
     return [_qualified(plain, one) for one in found]
+
+
+def _shares(plain: str, numbers: list[tuple[int, int, float]]) -> list[tuple[int, int, float]]:
+    """Shares told as so many out of so many: ``quatre agents sur dix``, ``un état sur vingt``."""
+    found = []
+    for (start, end, part), (low, high, whole) in itertools.pairwise(numbers):
+        if part < whole and _OUT_OF.fullmatch(plain[end:low]) and not _UNIT.match(plain, high + 1):
+            found.append((start, high, part / whole))
+    for match in _ONE_OUT_OF.finditer(plain):
+        whole_ = next((one for one in numbers if one[0] == match.end()), None)
+        if whole_ is not None and whole_[2] > 1 and not _UNIT.match(plain, whole_[1] + 1):
+            found.append((match.start(), whole_[1], 1 / whole_[2]))
+    return found
 
 
 def _qualified(plain: str, one: Quantity) -> Quantity:
@@ -448,6 +480,8 @@ def _measured(plain: str, start: int, end: int, number: float) -> tuple[Kind | N
         return Kind.MONEY, _text(number), {"£": "GBP", "$": "USD"}.get(before, "EUR"), end
     if clock := re.compile(r":(\d\d)(?!\d)").match(plain, end):
         return Kind.DURATION, _text(number * 60 + int(clock[1])), "minute", clock.end()
+    if number < 1 and (quarters := _QUARTERS.match(plain, end)):
+        return Kind.DURATION, _text(number * 60), "minute", quarters.end()
     if hours := _HOURS.match(plain, position):
         minutes = number * 60 + (int(hours[1]) if hours[1] else 0)
         return Kind.DURATION, _text(minutes), "minute", hours.end()
@@ -458,6 +492,10 @@ def _measured(plain: str, start: int, end: int, number: float) -> tuple[Kind | N
     kind_before = _DAY_KIND_BEFORE.match(plain, end)
     adjective = _ADJECTIVE.match(plain, end)
     unit = _UNIT.match(plain, kind_before.end() if kind_before else adjective.end() if adjective else position)
+    if unit is not None and _UNIT_WORDS[int(str(unit.lastgroup)[1:])][2] == "EUR" and unit[0].startswith("euro"):
+        cents = next((one for one in _numbers(plain[unit.end() : unit.end() + 20]) if one[0] == 1), None)
+        if cents is not None and cents[2] < 100 and not _UNIT.match(plain, unit.end() + cents[1] + 1):
+            return Kind.MONEY, _text(number + cents[2] / 100), "EUR", unit.end() + cents[1]
     if unit is None:
         year = _YEAR.match(plain, start)
         if year and year.end() == end:
@@ -494,7 +532,7 @@ def _date(match: re.Match[str]) -> str | None:
     if year is not None and len(year) == 2:
         year = "20" + year
     if day is None:
-        return f"{year}-{number:02}"
+        return f"{year or '-'}-{number:02}"
     numeric = 1 if day == "premier" else int(day)
     if not 1 <= numeric <= 31:
         return None

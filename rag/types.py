@@ -488,7 +488,9 @@ class Span:
 class Claim:
     """One sentence of a draft with its verdict. ``text`` has no ``[n]`` marks; ``spans`` are what supports it.
 
-    ``cited`` are the passages it cites, ``reason`` is ``None`` exactly when it is supported.
+    ``cited`` are the passages it cites, ``reason`` is ``None`` exactly when it is supported. ``score`` in ``[0, 1]``
+    says how surely it is; ``repaired`` that a mark was missing or wrong and another was set in its place.
+    ``nearest`` are the spans that come nearest to it when it is not supported.
     """
 
     text: str
@@ -496,6 +498,9 @@ class Claim:
     verdict: Verdict
     reason: Reason | None = None
     spans: tuple[Span, ...] = ()
+    score: float = 0.0
+    repaired: bool = False
+    nearest: tuple[Span, ...] = ()
 
     @property
     def supported(self) -> bool:

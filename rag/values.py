@@ -154,3 +154,104 @@ def _local(unit: Unit, value: Quantity) -> Segment:
     return Segment(
         (*left, *right), tuple(one for one in unit.values if low <= one.start < high and one.start != value.start)
     )
+
+
+# --- values that agree without being written alike ------------------------------------------------------------
+
+_IN_MINUTES: Final = {"minute": 1.0, "second": 1 / 60}
+_IN_MONTHS: Final = {"month": 1.0, "quarter": 3.0, "semester": 6.0}
+_IN_METRES: Final = {"km": 1000.0, "m": 1.0, "cm": 0.01, "mm": 0.001}
+_UPPER: Final = frozenset({Bound.AT_MOST, Bound.LESS_THAN})
+_LOWER: Final = frozenset({Bound.AT_LEAST, Bound.MORE_THAN})
+
+
+def agrees(claim: Quantity, source: Quantity, unit: Unit) -> bool:
+    """Whether the two are one value: as written, in another unit, or told less precisely by the claim."""
+    if same_count(claim, source, unit):
+        return True
+    if claim.kind is Kind.DATE and source.kind is Kind.DATE:
+        return _less_precise(claim.value, source.value)
+    if claim.unit == "day" and source.unit == "day:consecutif" and claim.value == source.value:
+        return True
+    if source.kind is Kind.NUMBER and claim.value == source.value and claim.kind is not Kind.NUMBER:
+        if _counted_in_header(claim, unit):
+            return True
+        shared = next((one for one in unit.values if 0 < one.start - source.end <= 4), None)
+        return shared is not None and shared.unit == claim.unit  # "6 et 7 CV"
+    common = _common(claim)
+    return common is not None and common == _common(source)
+
+
+def _counted_in_header(claim: Quantity, unit: Unit) -> bool:
+    """Whether the row's header names what the claim counts: ``Durée en jours ouvrés : 4``."""
+    if not unit.row:
+        return False
+    words = {"day": ("jour",), "day:ouvre": ("jour", "ouvre"), "day:ouvrable": ("jour", "ouvrable"),
+             "day:calendaire": ("jour", "calendaire"), "EUR": ("euro",), "%": ("%",)}.get(
+        claim.unit, (claim.unit.lower(),) if claim.unit else ()
+    )  # fmt: skip
+    plain = folded(unit.text)
+    return bool(words) and all(word in plain for word in words)
+
+
+def comparable(one: Quantity, other: Quantity) -> bool:
+    """Whether the two are values of one sort, so that either might stand where the other does."""
+    if one.kind is not other.kind:
+        mine, theirs = _common(one), _common(other)
+        return mine is not None and theirs is not None and mine[0] == theirs[0]
+    return one.kind is not Kind.MEASURE or one.unit == other.unit
+
+
+def opposed_bounds(one: Quantity, other: Quantity) -> bool:
+    """Whether one is an upper limit and the other a lower one."""
+    bounds = {one.bound, other.bound}
+    return bool(bounds & _UPPER) and bool(bounds & _LOWER)
+
+
+def opposed_relations(one: Quantity, other: Quantity) -> bool:
+    """Whether one is counted back from something and the other on from it."""
+    relations = {one.relation, other.relation}
+    return relations in (
+        {Relation.BEFORE, Relation.AFTER},
+        {Relation.UNTIL, Relation.FROM},
+        {Relation.UNTIL, Relation.AFTER},
+    )
+
+
+def instance(claim: Quantity, source: Quantity) -> bool:
+    """Whether the claim gives an example of what the source bounds: 70 % where it says less than 80 %."""
+    if claim.kind is not source.kind or claim.unit != source.unit or claim.bound is not Bound.EXACT:
+        return False
+    if claim.kind in {Kind.DATE, Kind.REFERENCE, Kind.ORDINAL}:
+        return False
+    mine, theirs = float(claim.value), float(source.value)
+    if source.bound in _UPPER:
+        return mine < theirs
+    return source.bound in _LOWER and mine > theirs
+
+
+def _less_precise(claim: str, source: str) -> bool:
+    """``2025`` for ``2025-12-31``, ``--11-15`` for ``2023-11-15``."""
+    if source.startswith(claim):
+        return True
+    if len(claim) == len("--06"):
+        return claim.startswith("--") and source[4:7] == claim[1:]
+    return claim.startswith("--") and source.endswith(claim[1:])
+
+
+def _common(value: Quantity) -> tuple[str, float] | None:
+    """The value in the common unit of its sort; ``None`` where it has only its own."""
+    if value.kind in {Kind.DATE, Kind.REFERENCE, Kind.ORDINAL}:
+        return None
+    number = float(value.value)
+    if value.unit in _IN_MINUTES:
+        return "minute", round(number * _IN_MINUTES[value.unit], 4)
+    if value.unit in _IN_MONTHS:
+        return "month", round(number * _IN_MONTHS[value.unit], 4)
+    if value.unit in _IN_METRES:
+        return "metre", round(number * _IN_METRES[value.unit], 6)
+    if value.unit == "%":
+        return "share", round(number / 100, 4)
+    if value.kind is Kind.NUMBER and 0 < number < 1:
+        return "share", round(number, 4)
+    return None

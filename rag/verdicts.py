@@ -1,4 +1,4 @@
-"""Whether one sentence of a passage says what a claim says: values, names, roles, negation, modality, conditions. Pure."""
+"""Whether a sentence of a text says what a claim says: values, names, roles, negation, modality, conditions. Pure."""
 
 from __future__ import annotations
 
@@ -17,14 +17,34 @@ from rag.wording import Modality, Reading, Word, reading
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Below these a claim is not supported; set on the development half of ``eval/golden/minimal_pairs.jsonl``."""
+    """Where a verdict turns; set on the development halves of the golden sets (``eval claims`` has the curve)."""
 
     coverage: float = 0.8
-    """Share of the claim's words that the supporting sentence must hold."""
+    """Share of the claim's words that the supporting sentence must hold, where it is to say the same word for word."""
     own: float = 0.5
     """Share that the sentence itself must hold, without its headings and the sentences that it refers back to."""
-    similarity: float = 0.25
-    """Cosine of claim and supporting sentence, where an embedder is given."""
+    similarity: float = 0.1
+    """Cosine of claim and supporting sentence, where an embedder is given: it may only refuse."""
+    score: float = 0.3
+    """Score from which a French claim in other words stands."""
+    doubt: float = 0.2
+    """Score below which a claim falls even though it is said word for word."""
+    cover: float = 0.5
+    """Share of a claim, by weight, that the sentences it lies over must hold in some words."""
+    quotation: float = 0.6
+    """Share of words in runs of three as in the text, from which a claim is so near to a quotation that each difference
+    is meant."""
+    near: float = 0.35
+    """That share from which another name, negation, bound or an addition is meant."""
+    borrowed: float = 0.75
+    """Share of the claim's words that the sentence, its headings or what stands before it hold as they are, from which
+    another negation is meant."""
+    contrary: float = 0.5
+    """That share from which a contrary is meant."""
+    entailed: float = 0.9
+    """How sure a cross-encoder must be to lift a claim that is undecided."""
+    denied: float = 0.1
+    """Below this a cross-encoder refuses a claim."""
 
 
 DEFAULT: Final = Thresholds()

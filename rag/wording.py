@@ -446,7 +446,9 @@ def _forms(language: str) -> Mapping[str, str]:
     for line in _lists().get(language, {}).get("forms", ()):
         infinitive, *forms = line.split()
         for form in forms:
-            found |= {form: infinitive, folded(form): infinitive}
+            found[form] = infinitive
+            if len(form) > 2:  # "né" without its accent is "ne"
+                found[folded(form)] = infinitive
     return found
 
 
