@@ -1,0 +1,82 @@
+"""The held-out sets obey their own rules: enough of each kind, and each answer stands in the article it names."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+import tomllib
+from collections import Counter
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eval.cases import GOLDEN, SETS, Case, load
+
+HELDOUT = GOLDEN / "heldout.jsonl"
+SOURCES = Path(__file__).parents[1] / "ingest" / "samples" / "sources"
+TODAY = dt.date(2026, 11, 1)
+CASES = load([HELDOUT])
+_ARTICLE = re.compile(r"(?:Article|Section) ((?:R\. )?[\w-]+(?: bis)?) —|(Annexe? \d+) —|(\d+(?:\.\d+)?)\.? ")
+
+
+@cache
+def _source(document: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """What a sample regulation says of itself, and its text by article (or sheet)."""
+    _, front, body = next(SOURCES.glob(f"*/{document}.md")).read_text(encoding="utf-8").split("+++\n", 2)
+    articles: dict[str, str] = {}
+    here = ""
+    for line in body.splitlines():
+        if heading := re.match(r"#+ (.+)", line):
+            named = _ARTICLE.match(heading[1])
+            here = next(filter(None, named.groups())) if named else heading[1]
+        articles[here] = f"{articles.get(here, '')}{line}\n"
+    return tomllib.loads(front), articles
+
+
+def _asked(case: Case) -> dt.date:
+    """The day that the question is about: what it carries, what its words say, or today."""
+    told = {line["id"]: line.get("asked_day") for line in map(json.loads, HELDOUT.read_text("utf-8").splitlines())}
+    return case.as_of or (dt.date.fromisoformat(day) if (day := told[case.id]) else TODAY)
+
+
+def test_there_are_enough_questions_of_each_kind() -> None:
+    kinds = Counter(case.kind for case in CASES)
+    assert len(CASES) >= 150
+    assert sum(not case.unanswerable for case in CASES) >= 105
+    assert (kinds["near_miss"] >= 35, kinds["off_topic"] >= 10) == (True, True)
+    assert (kinds["as_of"] >= 12, kinds["cross_language"] >= 5) == (True, True)
+    told = [json.loads(line).get("asked_day") for line in HELDOUT.read_text("utf-8").splitlines()]
+    assert sum(day is not None for day in told) >= 8
+    assert 0.19 <= sum(case.language == "en" for case in CASES) / len(CASES) <= 0.25
+
+
+def test_no_question_stands_twice_nor_in_another_set() -> None:
+    texts = Counter(case.text.casefold() for case in CASES)
+    assert max(texts.values()) == 1
+    others = load(GOLDEN / f"{name}.jsonl" for name in (*SETS, "practice"))
+    assert not texts.keys() & {case.text.casefold() for case in others}
+
+
+def test_every_document_that_everybody_may_read_is_asked_about() -> None:
+    open_to_all = {path.stem for path in SOURCES.glob("*/*.md") if not _source(path.stem)[0].get("groups")}
+    assert {one.document for case in CASES for one in case.expected} == open_to_all
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_a_question_is_whole(case: Case) -> None:
+    assert case.split == "heldout"
+    assert case.unanswerable == (case.kind in {"near_miss", "off_topic"})
+    assert bool(case.expected) == bool(case.answers) == (not case.unanswerable)
+    day = _asked(case)
+    texts = []
+    for one in case.expected:
+        front, articles = _source(one.document)
+        assert front["corpus"] == case.corpus
+        assert front["valid_from"] <= day < front.get("valid_to", dt.date.max)
+        assert one.article in articles
+        texts.append(articles[one.article])
+    for value in case.answers:
+        assert any(value in text for text in texts), value
