@@ -210,14 +210,19 @@ _PLACE: Final = re.compile(r"(?:\ba|\bau|\baux|\bde|\bdu|\bd'|\bsur|\bat|\bin|\b
 
 def places_met(one: Statement, other: Statement) -> bool:
     """Whether each place that the one names is named by the other or its headings."""
-    for word in one.unit.words:
-        if not is_name(word, one.unit):
+    return all(holds(word, (*other.own, *other.lent)) for word in places(one))
+
+
+def places(side: Statement) -> list[Word]:
+    """The names in a sentence that follow a preposition of place, or go on with such a name: ``à Port-Aubin``."""
+    plain = folded(side.unit.text)
+    found: list[Word] = []
+    for word in side.unit.words:
+        if not is_name(word, side.unit) or word.name in _TONGUES:
             continue
-        if word.name in _TONGUES:
-            continue
-        if _PLACE.search(folded(one.unit.text[: word.start])) and not holds(word, (*other.own, *other.lent)):
-            return False
-    return True
+        if _PLACE.search(plain[: word.start]) or (found and plain[found[-1].end : word.start] in {"-", " "}):
+            found.append(word)
+    return found
 
 
 _OF: Final = re.compile(r" (?:de (?:la |l'|son |sa |ses |leur |leurs )?|d'(?:une? )?|du |des |of (?:the |an? )?)")
