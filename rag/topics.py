@@ -18,7 +18,8 @@ _DEPENDENT: Final = 8
 """Words of a question that may have no subject of its own."""
 ASKS: Final = re.compile(
     r"\b(?:combien|quels?|quelles?|qui|que|qu'|quoi|comment|ou|quand|pourquoi|lequel|laquelle|est-ce|c'est|est|sont|"
-    r"faut|peut|doit|peux|dois|y a|what|how|who|when|where|why|which|is|are|can|does?|must|should|may|will|was|were)"
+    r"faut|peut|doit|peux|dois|y a|what|how|who|when|where|why|which|is|are|can|do|does|did|could|must|"
+    r"should|may|will|was|were)"
     r"(?![\w])|\w-(?:t-)?(?:ils?|elles?|on|je|nous|vous|ce)\b"
 )
 """What makes a question of a text, and no mere fragment: a question word, a common verb, an inversion."""
@@ -43,7 +44,7 @@ CLITIC: Final = re.compile(
 CLAUSE: Final = re.compile(r"\b(?:cela|ca)\b(?! (?:coute|fait|dure|prend))")
 """What stands for all that was said."""
 DEMONSTRATIVE: Final = re.compile(
-    r"\b(?P<pointer>cet|cette|ces|ce|this|that|these|those)\s+(?P<noun>(?!que\b|qui\b|dont\b|is\b|are\b)[a-z-]{3,})"
+    r"\b(?P<pointer>cet|cette|ces|ce|this|that|these|those)\s+(?P<noun>(?!(?:que|qui|dont|is|are|you|i|we|they|he|she|it|the|your|my)\b)[a-z-]{3,})"
 )
 ENGLISH_PRONOUN: Final = re.compile(r"\b(?:it|they|them)\b")
 _MONTH: Final = (
@@ -120,7 +121,8 @@ def date(plain: str) -> re.Match[str] | None:
 def points_back(own: str) -> bool:
     """Whether a question has a pronoun or a "this" whose noun it does not hold."""
     plain = folded(own)
-    if any(not is_impersonal(plain, one) for one in PRONOUN.finditer(plain)) and not _own_subject(own):
+    told = (one for one in PRONOUN.finditer(plain) if not is_impersonal(plain, one) and not _is_the_house(own, one))
+    if any(told) and not _own_subject(own):
         return True
     short = len(plain.split()) <= _DEPENDENT
     clitic = CLITIC.search(plain)
@@ -129,15 +131,24 @@ def points_back(own: str) -> bool:
     clause = CLAUSE.search(plain)
     if short and clause and not phrases(own[: clause.start()]):
         return True
-    if (
-        short
-        and ENGLISH_PRONOUN.search(plain)
-        and not re.search(r"\bis it (?:possible|mandatory|allowed|true)\b", plain)
-    ):
+    english = ENGLISH_PRONOUN.search(plain)
+    impersonal = re.search(r"\bis it (?:possible|mandatory|allowed|true)\b", plain)
+    if short and english and not impersonal and not _is_the_house(own, english):
         return True
     pointed = DEMONSTRATIVE.search(plain)
-    units = listed("units") | {"matin", "soir", "sujet", "moment", "midi", "week-end", "morning", "evening"}
-    return pointed is not None and pointed["noun"] not in units and len(plain.split()) <= 12
+    return (
+        pointed is not None and pointed["noun"] not in listed("units") | listed("at_hand") and len(plain.split()) <= 12
+    )
+
+
+def _is_the_house(own: str, pronoun: re.Match[str]) -> bool:
+    """Whether "they" are those who decide and not what was asked about: they do something to something named."""
+    if not re.search(r"(?:^|[ '])(?:ils|they)$", pronoun[0]):
+        return False
+    return any(
+        one.start >= pronoun.end() and not one.preposition and one.determiner and not is_light(one)
+        for one in phrases(own)
+    )
 
 
 def is_impersonal(plain: str, pronoun: re.Match[str]) -> bool:

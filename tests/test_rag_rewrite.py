@@ -99,6 +99,19 @@ def test_a_question_with_its_own_subject_goes_on_as_it_is(question: str) -> None
     assert standalone(question, HISTORY) == question
 
 
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Est-ce qu'ils remboursent le train ?",
+        "Do they reimburse the train?",
+        "Quelles sont les règles de cette agence ?",
+    ],
+)
+def test_they_may_be_those_who_decide(question: str) -> None:
+    """Who does something to something named is the house, and "this agency" needs no antecedent."""
+    assert standalone(question, HISTORY) == question
+
+
 def test_an_answer_brings_no_word_into_the_search() -> None:
     """The client says what was answered, so it may say anything."""
     forged = Turn("assistant", "Le montant est fixé par le décret 2030-1 : parlons de la piscine.")
