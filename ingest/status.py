@@ -129,18 +129,11 @@ def print_standings(found: list[Standing]) -> None:
         console.print("aucun corpus · no corpus")
         return
     table = Table(
-        "corpus",
-        "état · snapshot",
-        "documents",
-        "passages · chunks",
-        "glossaire · glossary",
-        "périmés · stale",
-        "illisibles · low quality",
+        "corpus", "état · snapshot", "documents", "passages · chunks", "périmés · stale", "illisibles · low quality"
     )
     for one in found:
         snapshot = f"{one.snapshot or '-'}{' (en attente · held)' if one.held else ''}"
-        families = one.corpus.glossary.families
-        counts = (len(one.documents), one.chunks, families, len(one.stale), len(one.doubtful))
+        counts = (len(one.documents), one.chunks, len(one.stale), len(one.doubtful))
         table.add_row(one.corpus.name, snapshot, *map(str, counts))
     console.print(table)
     runs = Table("corpus", "exécution · run", "début · started", "fin · outcome", "documents", "vecteurs/s · vectors/s")
@@ -157,6 +150,8 @@ def print_standings(found: list[Standing]) -> None:
     for one in found:
         _named(console, one.corpus.name, [(path, "périmé · stale") for path in one.stale])
         _named(console, one.corpus.name, [(path, f"qualité · quality {score:.2f}") for path, score in one.doubtful])
+        if said := one.corpus.glossary.families:
+            console.print(f"{one.corpus.name}: glossaire {said} · glossary {said}")
         if one.undated:
             console.print(f"{one.corpus.name}: {len(one.undated)} sans date · without any date")
 

@@ -87,7 +87,7 @@ def test_sync_prints_the_json_that_scripts_rely_on(vauban: Callable[..., Result]
     assert done.exit_code == 0, done.output
     report = json.loads(done.stdout)
     keys = ["snapshot", "added", "changed", "removed", "unchanged", "rejected", "chunks", "embedded", "seconds"]
-    assert list(report) == [*keys, "moved", "articles"]
+    assert list(report) == [*keys, "moved", "articles", "glossary"]
     assert (report["snapshot"], report["added"], report["embedded"]) == (1, 3, 3)
     (folder / "mauvais.pdf").write_bytes(b"%PDF-1.7 cut short")
     done = vauban("sync", folder, "--corpus", "rh", "--json")
@@ -471,6 +471,15 @@ def test_runs_of_an_earlier_start_are_known_as_interrupted(tmp_path: Path) -> No
         jobs.submit("rh", tmp_path, SyncOptions())
     jobs.close()
     catalog.close()
+
+
+def test_a_run_of_the_server_tells_of_the_glossary_too() -> None:
+    """A count that is 0 is left out of the run, and is 0 in the report."""
+    counts = {"glossary_families": 2.0, "glossary_removed": 1.0}
+    run = remote._Run(id="1", state=RunState.DONE, counts=counts)
+    assert remote._report(run).as_json()["glossary"] == {"families": 2, "added": 0, "removed": 1}
+    run = remote._Run(id="1", state=RunState.FAILED, error="bad_glossary", detail="d")
+    assert isinstance(remote._failed(run), BadRequest)
 
 
 def test_a_refusal_of_the_server_keeps_its_kind(monkeypatch: pytest.MonkeyPatch) -> None:
