@@ -68,6 +68,16 @@ _MARKED: Final[Mapping[str, str]] = {
 }
 """The letters that bear accents, by the letter that they are without."""
 
+_BRITISH: Final = (
+    ("is(?=[aei])", "iz"),
+    ("ys(?=[ei])", "yz"),
+    ("our", "or"),
+    ("[ao]e", "e"),
+    ("ll", "l"),
+    (r"re\Z", "er"),
+)
+"""How words are spelled in Britain, and in the list, which is American."""
+
 _SLICE: Final = 8_192
 """Words whose letters are counted together: numpy counts in eight bytes each, and all words would take 30 MiB."""
 
@@ -152,6 +162,7 @@ def _right(word: str, language: str, ours: _Words) -> bool:
     folded = fold(word)
     return (
         ordinary(folded, language)
+        or (language == "en" and any(ordinary(re.sub(*here, folded), language) for here in _BRITISH))
         or folded in ours.frequencies
         or any(_foreign(folded, other) for other in LANGUAGES if other != language)
     )

@@ -101,6 +101,7 @@ def test_english_has_its_own_list() -> None:
         "acommodation": "accommodation",
     }
     assert meant("mon congé annuel", "en") == {}
+    assert meant("travelling to the centre, they recognised and analysed the behaviour of a tumour", "en") == {}
 
 
 def test_a_language_without_a_list_has_no_mistakes() -> None:
