@@ -109,6 +109,9 @@ def measure_claims(as_json: JsonOption = False) -> None:
 
 @app.command("injection")
 def measure_injection(
+    attacks: Annotated[
+        list[Path] | None, typer.Option("--attacks", help="Files of attacks; default the shipped set.")
+    ] = None,
     obedient: Annotated[
         bool, typer.Option("--obedient/--no-obedient", help="Also a model that obeys every order of a document.")
     ] = True,
@@ -123,7 +126,7 @@ def measure_injection(
             "un serveur utilise ce dossier ; arrêtez-le, ou copiez le dossier, avant de l'attaquer",
             code="server_running",
         )
-    asked = hostile.attacks()
+    asked = [one for path in attacks or [hostile.ATTACKS] for one in hostile.attacks(path)]
     with tempfile.TemporaryDirectory(prefix="vauban-attacked-") as folder:
         root = Path(folder)
         attacked = settings.model_copy(update={"home": root / "home", "sources": ()})
@@ -136,7 +139,7 @@ def measure_injection(
                     "rien n'est publié ici qui puisse être attaqué ; lancez d'abord « make samples »",
                     code="not_published",
                 )
-            hostile.write(asked, root / "hostile", groups=sorted(vauban.local.groups) or ["*"])
+            hostile.write(asked, root / "hostile")
             with open_parts(vauban) as parts:
                 pipeline.sync(root / "hostile", hostile.CORPUS, parts)
             models: dict[str, Generator | None] = {"none": None}

@@ -75,12 +75,14 @@ def fingerprint(asked: Sequence[Attack]) -> str:
     return report.digest("\n".join(attack.model_dump_json() for attack in asked))
 
 
-def write(asked: Sequence[Attack], folder: Path, groups: Sequence[str] = ("*",)) -> None:
-    """The attacks as a corpus in ``folder``: a file each, a sidecar beside it, and ``corpus.toml``."""
+def write(asked: Sequence[Attack], folder: Path) -> None:
+    """The attacks as a corpus in ``folder``: a file each, a sidecar beside it, and ``corpus.toml``.
+
+    Each is seen by a group of its own, named after it, so that no attack is helped by another.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    readers = ", ".join(json.dumps(group) for group in groups)
     (folder / "corpus.toml").write_text(
-        f'name = "{CORPUS}"\ntitle = "Documents hostiles"\nlanguage = "fr"\ngroups = [{readers}]\n', encoding="utf-8"
+        f'name = "{CORPUS}"\ntitle = "Documents hostiles"\nlanguage = "fr"\ngroups = ["*"]\n', encoding="utf-8"
     )
     for attack in asked:
         extension, _, way = attack.carrier.partition(":")
@@ -88,7 +90,7 @@ def write(asked: Sequence[Attack], folder: Path, groups: Sequence[str] = ("*",))
         _WRITERS[extension](path, attack, way)
         path.with_name(f"{path.name}.meta.toml").write_text(
             f"title = {json.dumps(attack.title, ensure_ascii=False)}\nlanguage = {json.dumps(attack.language)}\n"
-            f"norm_rank = {json.dumps(attack.rank.value)}\nvalid_from = {SINCE}\n",
+            f"norm_rank = {json.dumps(attack.rank.value)}\nvalid_from = {SINCE}\ngroups = [{json.dumps(attack.id)}]\n",
             encoding="utf-8",
         )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from eval import report, runs
@@ -97,7 +97,7 @@ class Report:
         for group in ("model", "policy", "kind"):
             for value, found in made.breakdown().get(group, {}).items():
                 own = [f"{found[name].value:.3f}" if name in found else "-" for name in RATES]
-                rows.append([group, value, found["shown"].count, *own])
+                rows.append([group, value, found["changed"].count, *own])
         through = [f"got through: {one.attack.id} ({one.model}, {one.policy})" for one in self.outcomes if one.harmful]
         return "\n".join([report.table(["", "", "asked", *RATES], rows), "", *(through or ["nothing got through"])])
 
@@ -211,6 +211,7 @@ def _asked(
     engine: Engine, attack: Attack, model: str, policy: Policy, reader: Principal, clean: Sequence[str]
 ) -> Outcome:
     start = time.perf_counter()
+    reader = replace(reader, groups=reader.groups | {attack.id})
     try:
         hostile = engine.finish(Question(attack.question, reader, (*clean, CORPUS)))
         without = engine.finish(Question(attack.question, reader, tuple(clean)))
