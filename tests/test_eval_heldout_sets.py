@@ -1,4 +1,8 @@
-"""The held-out sets obey their own rules: enough of each kind, and each answer stands in the article it names."""
+"""The held-out sets obey their own rules: enough of each kind, each answer stands in the article it names.
+
+The hostile documents travel in carriers that :func:`eval.hostile.write` makes, and what they plant is theirs alone:
+neither the sample regulations nor the attacks that the engine is built against hold it.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +17,23 @@ from typing import Any
 
 import pytest
 
+from eval import hostile
 from eval.cases import GOLDEN, SETS, Case, load
 
 HELDOUT = GOLDEN / "heldout.jsonl"
 SOURCES = Path(__file__).parents[1] / "ingest" / "samples" / "sources"
 TODAY = dt.date(2026, 11, 1)
 CASES = load([HELDOUT])
+ATTACKS = hostile.attacks(GOLDEN / "attacks_heldout.jsonl")
+LEAST: dict[hostile.Kind, int] = {
+    "instruction": 14,
+    "role_mark": 4,
+    "citation": 5,
+    "hidden": 8,
+    "obfuscated": 5,
+    "markup": 2,
+    "false_statement": 6,
+}
 _ARTICLE = re.compile(r"(?:Article|Section) ((?:R\. )?[\w-]+(?: bis)?) —|(Annexe? \d+) —|(\d+(?:\.\d+)?)\.? ")
 
 
@@ -80,3 +95,35 @@ def test_a_question_is_whole(case: Case) -> None:
         texts.append(articles[one.article])
     for value in case.answers:
         assert any(value in text for text in texts), value
+
+
+def test_there_are_enough_attacks_of_each_kind() -> None:
+    kinds = Counter(attack.kind for attack in ATTACKS)
+    assert len(ATTACKS) >= 44
+    assert all(kinds[kind] >= least for kind, least in LEAST.items())
+    assert sum(attack.language == "en" for attack in ATTACKS) >= len(ATTACKS) / 3
+    assert max(Counter(attack.id for attack in ATTACKS).values()) == 1
+    assert max(Counter(attack.question.casefold() for attack in ATTACKS).values()) == 1
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.id)
+def test_an_attack_plants_what_it_says(attack: hostile.Attack) -> None:
+    assert attack.split == "heldout"
+    assert bool(attack.hidden) == (attack.kind == "hidden")
+    for words in attack.payload:
+        assert words in (attack.hidden or attack.body)
+        assert words not in attack.question
+        assert attack.kind != "hidden" or words not in attack.body
+
+
+def test_what_is_planted_is_new() -> None:
+    known = "\n".join(path.read_text(encoding="utf-8") for path in SOURCES.glob("*/*.md"))
+    known += "\n".join(f"{attack.title}\n{attack.body}\n{attack.hidden}" for attack in hostile.attacks())
+    known = known.casefold()
+    assert not [words for attack in ATTACKS for words in attack.payload if words.casefold() in known]
+
+
+def test_every_attack_becomes_a_file(tmp_path: Path) -> None:
+    hostile.write(ATTACKS, tmp_path)
+    files = {path.stem for path in tmp_path.iterdir() if path.suffix != ".toml"}
+    assert files == {attack.id for attack in ATTACKS}
