@@ -127,24 +127,20 @@ _SMALL: Final = frozenset("du de la le les des d l et en par sur entre pour avec
 _BETWEEN: Final = rf"[ ,'’-]+(?:(?:{'|'.join(sorted(_SMALL, key=len, reverse=True))})[ '’-]+)*"
 
 
+_HYPHENS: Final = "\u2010\u2011\u2012\u2013\u2212\ufe63\uff0d"
+_QUOTES: Final = "\u2018\u2019\u02bc\u2032"
+_SPACES: Final = "\t\n\r\u00a0\u2002\u2003\u2007\u2009\u200a\u202f\u3000"
+_LEVEL: Final = (
+    {point: unicodedata.normalize("NFKD", chr(point).lower())[:1] for point in range(0x250) if chr(point).isalpha()}
+    | dict.fromkeys(map(ord, _HYPHENS), "-")
+    | dict.fromkeys(map(ord, _QUOTES), "'")
+    | dict.fromkeys(map(ord, _SPACES), " ")
+)
+
+
 def level(text: str) -> str:
     """Lower case without accents, with plain spaces, hyphens and apostrophes; each character stays where it is."""
-    return text.translate(_PLAIN) if text.isascii() else "".join(map(_leveled, text))
-
-
-_PLAIN: Final = {code: chr(code).lower() for code in range(128)} | {ord("\t"): " ", ord("\n"): " ", ord("\r"): " "}
-_HYPHENS: Final = frozenset("\u2010\u2011\u2012\u2013\u2212\ufe63\uff0d")
-_QUOTES: Final = frozenset("\u2018\u2019\u02bc\u2032")
-
-
-def _leveled(character: str) -> str:
-    if character in _HYPHENS:
-        return "-"
-    if character in _QUOTES:
-        return "'"
-    if character.isspace():
-        return " "
-    return unicodedata.normalize("NFKD", character.lower())[:1] or character
+    return text.translate(_LEVEL)
 
 
 def _words(name: str) -> list[str]:
@@ -175,8 +171,8 @@ def _stem(name: str) -> str:
 
 def _letters(short: str) -> str:
     """What all spellings of an abbreviation have in common."""
-    letters = re.sub(r"[^a-z0-9]", "", level(short))
-    return re.sub(r"^code", "c", letters)
+    letters = "".join(filter(str.isalnum, level(short)))
+    return "c" + letters[4:] if letters.startswith("code") else letters
 
 
 def _either(patterns: Iterable[str]) -> str:
@@ -201,7 +197,9 @@ _CODE: Final = re.compile(
     rf"|(?P<book>{_either(map(_spelled, _BOOKS))})|(?P<short>{_SHORT}))(?![\w'])\.?"
     rf"(?:[ ]*[,(-]?[ ]*{_ANNEX}(?P<after>[ivx]{{1,3}}|\d)\b\)?)?"
 )
-_MAY_NAME: Final = re.compile(rf"\bcod(?:es?\b|\.)|\bc\.|procedures? fiscale|(?<![\w'-])(?:{_SHORT})(?!\w)")
+_BEGINS: Final = re.compile(r"(?<![\w'-])(?:c[\w.]{0,9}|l\.?p\.?f|p\.?c\.?m\.?r)")
+"""What every name and abbreviation of a code begins with; the books have names of their own."""
+_FIRST_WORDS: Final = frozenset({"c", "cod", "code", "codes", *_BY_LETTERS})
 _SURE_LETTERS: Final = 4
 """Letters of an acronym that can be nothing else, however it is written."""
 
@@ -209,7 +207,8 @@ _SURE_LETTERS: Final = 4
 def codes(text: str) -> Iterator[Code]:
     """The codes that ``text`` names, in order; the span of the tax code holds the annex that is named with it."""
     leveled = level(text)
-    if _MAY_NAME.search(leveled) is None:
+    # Most texts name no code, and the whole pattern is slow: it tries a hundred names.
+    if "procedure" not in leveled and not any(_letters(one) in _FIRST_WORDS for one in _BEGINS.findall(leveled)):
         return
     for match in _CODE.finditer(leveled):
         named = match["name"] or match["book"]

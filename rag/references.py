@@ -224,7 +224,7 @@ _RANGE_MOST: Final = 30
 
 
 _PLAIN: Final = {ord(space): "\u00a0" for space in "\u2007\u2009\u202f"} | {
-    ord(dash): "-" for dash in "\u2010\u2012\u2212"
+    ord(dash): "-" for dash in "\u2010\u2011\u2012\u2212"
 }
 _INVISIBLE: Final = re.compile("[\u00ad\u200b\u200c\u200d\u2060\ufeff]")
 _UNITS: Final = r"(?:jours?|mois|ans?|semaines?|heures?|euros?|€|%|km|agents?|fois|days?|months?|years?|hours?)\b"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rag.references import article_keys, asked, homonyms, mentions, periods, references, text_key, text_title
+from rag.references import article_keys, asked, homonyms, mentions, periods, references, spans, text_key, text_title
 from rag.types import Chunk, Hit, SectionKind
 
 CASES = [
@@ -221,6 +221,15 @@ def test_codes_and_texts_are_known_by_their_usual_names(text: str, key: str | No
 def test_numbers_beside_each_other_are_not_joined_everywhere(text: str) -> None:
     """A hyphen is put back in the number of an article only."""
     assert not any("15" in key or "311" in key for key in (*asked(text)[0], *asked(text)[1]))
+
+
+def test_what_names_a_text_is_pointed_at() -> None:
+    """Words that nobody has misspelled, whatever a dictionary says."""
+    text = "l'art l311-1 du crpa ou le décret n° 2012-1246 svp"
+    named = " ".join(text[start:end] for start, end in spans(text))
+    assert "crpa" in named
+    assert "décret n° 2012-1246" in named
+    assert "svp" not in named
 
 
 def _hit(document: str, title: str, number: str, score: float) -> Hit:

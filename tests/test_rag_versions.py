@@ -13,7 +13,7 @@ from rag import lexical, versions
 from rag.adapters.fake import DictStore, HashEmbedder
 from rag.references import Period
 from rag.timing import asked_day
-from rag.types import PUBLIC, Chunk, LegalStatus, Notice, NoticeKind, Passage, Point, Scope, Validity
+from rag.types import PUBLIC, Chunk, Hit, LegalStatus, Notice, NoticeKind, Passage, Point, Scope, Validity
 
 TODAY = dt.date(2026, 11, 23)
 OLD = "Décision n° 2020-44 du 26 novembre 2020 relative aux congés annuels"
@@ -204,6 +204,21 @@ def test_before_the_reform_is_the_day_before_the_best_passages_version() -> None
     other = Passage(1, _chunk("c", "Note n° 3 sur le télétravail des agents", "2025-01-01"), 0.9)
     assert versions.day_before_change([other, Passage(2, new, 0.5)], [old]) == dt.date(2023, 12, 31)
     assert versions.day_before_change([other], [old]) is None
+
+
+def test_the_newest_wording_of_a_named_article_leads() -> None:
+    """Where the dates of two wordings overlap; other hits and all scores stay where they are."""
+    old, new = (
+        _chunk("1", "Code du travail", "2019-01-01", article="L1"),
+        _chunk("2", "Code du travail", "2022-01-01", article="L1"),
+    )
+    other = _chunk("3", "Code de la route", "2024-01-01", article="L1")
+    hits = [Hit(other, 0.9, exact=True), Hit(old, 0.8, exact=True), Hit(new, 0.7, exact=True), Hit(other, 0.6)]
+    ordered = versions.newest_first(hits)
+    assert [hit.chunk.document for hit in ordered] == ["3", "2", "1", "3"]
+    assert [hit.score for hit in ordered] == [0.9, 0.8, 0.7, 0.6]
+    found_by_words = [replace(hit, exact=False) for hit in hits]
+    assert versions.newest_first(found_by_words) == found_by_words
 
 
 def _store(*chunks: Chunk) -> DictStore:
