@@ -13,6 +13,7 @@ from collections import abc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
+from typing import Final
 
 from rag import (
     claims,
@@ -32,7 +33,7 @@ from rag import (
 from rag.busy import Busy
 from rag.errors import BadRequest, GenerationError, Overloaded
 from rag.intents import Intent
-from rag.retrieval import Retriever
+from rag.retrieval import Retrieved, Retriever
 from rag.seams import Embedder, Generator
 from rag.types import (
     Answer,
@@ -251,30 +252,30 @@ class Engine:
         seen = self.scope(question)
         if asked is not None and asked.day is not None:
             seen, source = replace(seen, as_of=asked.day), AsOfSource.QUESTION
-        hits = self._search(text, seen, clock)
+        retrieved = self._search(text, seen, clock)
         if asked is not None and asked.kind is timing.DayKind.BEFORE_CHANGE:
-            passages = context.canonical(hits)
+            passages = context.canonical(retrieved.hits)
             day = versions.day_before_change(passages, self._siblings(passages, seen))
             if day is not None:
                 seen, source = replace(seen, as_of=day), AsOfSource.QUESTION
-                hits = self._search(text, seen, clock)
-        passages = context.canonical(hits)
+                retrieved = self._search(text, seen, clock)
+        passages = context.canonical(retrieved.hits)
         with clock.stage("sufficiency"):
             sufficient = bool(passages) and extracts.sufficiency(text, passages, speech) >= extracts.SUFFICIENT
         found: tuple[Conflict, ...] = ()
         if sufficient:
             with clock.stage("conflicts"):
-                passages, found = self._conflicts(text, hits, passages, seen, speech)
+                passages, found = self._conflicts(text, retrieved.hits, passages, seen, speech)
         with clock.stage("clarity"):
             unclear = None
         self._found([Hit(passage.chunk, passage.score) for passage in passages])
-        return _Found(passages, seen, source, asked, dated, sufficient, found, unclear)
+        return _Found(passages, seen, source, retrieved, asked, dated, sufficient, found, unclear)
 
-    def _search(self, text: str, seen: Scope, clock: _Clock) -> list[Hit]:
+    def _search(self, text: str, seen: Scope, clock: _Clock) -> Retrieved:
         retrieved = self._retriever.passages(text, seen, PASSAGES)
         for stage, seconds in retrieved.seconds.items():
             clock.add(stage, seconds)
-        return list(retrieved.hits)
+        return retrieved
 
     def _conflicts(
         self, text: str, hits: Sequence[Hit], passages: tuple[Passage, ...], seen: Scope, speech: str
@@ -436,7 +437,9 @@ class Engine:
         if found.asked is not None and found.source is AsOfSource.QUESTION:
             notices.append(versions.asked_notice(found.dated, found.asked, day, cited, siblings, blank.language))
         notices += versions.notices(cited, siblings, day, scope.today(), blank.language)
-        if blank.passages and all(passage.chunk.language != blank.language for passage in blank.passages):
+        if corrections := [(one.word, one.suggestion) for one in found.retrieved.corrections]:
+            notices.append(Notice(NoticeKind.SPELLING, replies.respelled(corrections, blank.language)))
+        if found.retrieved.foreign:
             notices.append(Notice(NoticeKind.LANGUAGE, replies.other_language(blank.language)))
         return tuple(notices)
 
@@ -459,6 +462,9 @@ class Clarification:
     choices: tuple[Choice, ...]
 
 
+_NOTHING: Final = Retrieved(())
+
+
 @dataclass(frozen=True, slots=True)
 class _Found:
     """What is known before anything is written.
@@ -470,6 +476,7 @@ class _Found:
     passages: tuple[Passage, ...]
     scope: Scope
     source: AsOfSource = AsOfSource.TODAY
+    retrieved: Retrieved = _NOTHING
     asked: timing.AskedDay | None = None
     dated: str = ""
     sufficient: bool = False

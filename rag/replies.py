@@ -1,11 +1,12 @@
 """What Vauban itself says around an answer, in French and English; pure.
 
 Every status has words of its own: a lead that opens what the texts say, or a whole reply where they are not asked.
-What a person wrote is never repeated in a reply.
+What a person wrote is never repeated in a reply, but for a word that was searched in another spelling.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from rag.intents import Intent
@@ -104,6 +105,10 @@ _LANGUAGE: Final = {
     "fr": "Votre question est en français et les textes sont en anglais : la recherche a pu en manquer.",
     "en": "Your question is in English and the texts are in French: the search may have missed some.",
 }
+_RESPELLED: Final = {
+    "fr": "Aucun texte ne contient {} ; la recherche a porté sur {}.",
+    "en": "No text holds {}; {} was searched instead.",
+}
 _WITHOUT_CONTACT: Final = frozenset(
     {Intent.GREETING, Intent.THANKS, Intent.GOODBYE, Intent.OFF_TOPIC, Intent.INSTRUCTION}
 )
@@ -143,6 +148,14 @@ def reach(contact: str, language: str) -> str:
 def other_language(language: str) -> str:
     """The warning that a question in ``language`` met texts in the other one."""
     return _LANGUAGE[language]
+
+
+def respelled(corrections: Sequence[tuple[str, str]], language: str) -> str:
+    """That words of the question were searched as others: each ``(word, what was searched)``."""
+    opening, closing = _QUOTES[language]
+    pairs = ", ".join(f"{opening}{meant}{closing}" for _, meant in corrections)
+    words = ", ".join(f"{opening}{word}{closing}" for word, _ in corrections)
+    return _RESPELLED[language].format(words, pairs)
 
 
 def quoted(text: str, language: str) -> str:

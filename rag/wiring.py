@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from rag import indexes, models
+from rag import glossary, indexes, lexical, models, spelling
 from rag.adapters import encoders, fake
 from rag.catalog import Catalog
 from rag.engine import Engine, Library, unseen
@@ -24,7 +24,7 @@ from rag.retrieval import Retriever
 from rag.retrievals import Retrievals
 from rag.seams import Embedder, Generator, Reranker, VectorStore
 from rag.settings import Settings
-from rag.types import Hit, Matrix, Policy, Principal, Vector
+from rag.types import Hit, Matrix, Policy, Principal, Scope, Vector
 
 if TYPE_CHECKING:
     from rag.adapters.qdrant_server import ServerStore
@@ -128,7 +128,13 @@ class Vauban:
             ModelError: the embedder cannot be loaded: without it nothing can be searched.
         """
         self.embedder.embed_query(PROBE)
-        threading.Thread(target=self.engine.warm, name="warm", daemon=True).start()
+        threading.Thread(target=self._warm, name="warm", daemon=True).start()
+
+    def _warm(self) -> None:
+        spelling.prepare(*lexical.LANGUAGES)
+        for language in lexical.LANGUAGES:
+            glossary.general().alternatives(PROBE, language)
+        self.engine.warm()
 
     def swap(self, settings: Settings, embedder: Embedder, store: VectorStore) -> None:
         """Answer with another embedder and the store that it filled, from the next request on.
@@ -211,7 +217,11 @@ def _engine(
     generator: Generator | None,
     retrievals: Retrievals | None,
 ) -> tuple[Retriever, Engine]:
-    retriever = Retriever(embedder, store, reranker=reranker, dense_weight=dense_weight(settings))
+    def words(scope: Scope) -> glossary.Glossary:
+        """The glossary of those corpora that are searched, so that nobody learns the words of a hidden one."""
+        return glossary.joined(tuple(corpus.glossary for corpus in catalog.corpora() if corpus.name in scope.lineages))
+
+    retriever = Retriever(embedder, store, reranker=reranker, dense_weight=dense_weight(settings), glossary=words)
     engine = Engine(
         library=lambda: Library(tuple(catalog.corpora()), catalog.lineages()),
         retriever=retriever,
