@@ -24,7 +24,7 @@ from eval import report, runs
 from eval.bm25 import PlainBM25
 from eval.metrics import MEASURES, Judgements, best_first, by_query, measure
 from eval.vectors import CachedEmbedder
-from rag import language, lexical
+from rag import glossary, language, lexical
 from rag.errors import BadRequest
 from rag.retrieval import Retriever
 from rag.seams import Embedder, Reranker, VectorStore
@@ -175,7 +175,14 @@ def evaluate(
                     part = zip(chunks[start : start + BATCH], vectors[start : start + BATCH], strict=True)
                     points = [Point(chunk, vector, lexical.chunk_vector(chunk)) for chunk, vector in part]
                     store.stage(CORPUS, 1, points, [])
-            retriever = Retriever(cached, store, reranker=reranker, dense_weight=dense_weight)
+            retriever = Retriever(
+                cached,
+                store,
+                reranker=reranker,
+                dense_weight=dense_weight,
+                # A data set has no glossary of its own: what comes with the program is what every corpus has.
+                glossary=lambda scope: glossary.general(),
+            )
             rankings = _rank(data, chunks, cached, store, retriever, clock, progress)
         finally:
             store.close()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -41,18 +41,27 @@ class Weights:
 
 
 WEIGHTS: Final[Mapping[str, Weights]] = {
-    "fr": Weights(0.6, 0.4, 0.25, 0.25, 0.1),
+    "fr": Weights(0.6, 0.45, 0.2, 0.25, 0.1),
     "en": Weights(0.5, 0.35, 0.05, 0.1, 0.5),
 }
 """By the question's language."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wording:
-    """A question taken apart: runs of letters, terms by language, and patterns of its neighbouring words."""
+class Words:
+    """Words taken apart: their runs of letters, and their terms by language."""
 
     runs: tuple[str, ...]
     terms: Mapping[str, frozenset[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """A question taken apart: the words that have but one name, then each phrase that has several, by its names, its
+    own first; and patterns of its neighbouring words."""
+
+    words: Words
+    phrases: tuple[tuple[Words, ...], ...]
     pairs: tuple[re.Pattern[str], ...]
 
 
@@ -80,34 +89,73 @@ class Closeness:
         )
 
 
-def wording(question: str, languages: Iterable[str] = lexical.LANGUAGES) -> Wording:
-    """``question`` taken apart for :func:`closeness`, in the analysis of each of ``languages``."""
+def wording(question: str, languages: Iterable[str] = lexical.LANGUAGES, also: Iterable[lexical.Other] = ()) -> Wording:
+    """``question`` taken apart for :func:`closeness`, in the analysis of each of ``languages``.
+
+    ``also`` are other names of its phrases: of each phrase the name counts that a chunk has most of, so that another
+    name is as good as the one that was said, and both together are no better.
+    """
     asked = tuple(languages)
     stop = lexical.stop_words(*asked)
+    names: dict[tuple[int, int], list[str]] = {}
+    for other in sorted(also, key=lambda one: (one.start, -one.end)):
+        place = (other.start, other.end)
+        if place in names or all(end <= other.start for _, end in names):
+            names.setdefault(place, [question[other.start : other.end]]).append(other.phrase)
+    rest, position = [], 0
+    for start, end in names:
+        rest.append(question[position:start])
+        position = end
+    rest.append(question[position:])
     words = [word for word in plain(question).split() if word not in stop]
-    runs = dict.fromkeys(run for word in words for run in _runs(word))
     pairs = dict.fromkeys(
         f"{_beginning(left)}(?: \\w+){{0,{APART}}}? {_beginning(right)}"
         for left, right in itertools.pairwise(words)
         if left != right
     )
-    terms = {language: frozenset(lexical.stem(word, language) for word in words) for language in asked}
-    return Wording(tuple(runs), terms, tuple(re.compile(pair) for pair in pairs))
+    phrases = tuple(tuple(_words(name, asked, stop) for name in said) for said in names.values())
+    return Wording(_words("\n".join(rest), asked, stop), phrases, tuple(re.compile(pair) for pair in pairs))
 
 
 def closeness(asked: Wording, chunk: Chunk) -> Closeness:
     """How close ``chunk`` is to the question that ``asked`` was made of."""
     text = plain(chunk.text)
     everywhere = plain(chunk.breadcrumb) + text
-    language = chunk.language if chunk.language in asked.terms else next(iter(asked.terms))
-    terms = asked.terms[language]
+    language = chunk.language if chunk.language in asked.words.terms else next(iter(asked.words.terms))
     title = _title_terms(chunk.title, language)
     lead = {lexical.stem(word, language) for word in text.split(" ", LEAD + 1)[1 : LEAD + 1]}
+    runs, most = _had(asked, lambda words: _counted(words.runs, lambda run: run in everywhere))
+    titled, terms = _had(asked, lambda words: _counted(words.terms[language], title.__contains__))
+    led, _ = _had(asked, lambda words: _counted(words.terms[language], lead.__contains__))
     return Closeness(
-        runs=_share(sum(run in everywhere for run in asked.runs), len(asked.runs)),
-        title=_share(2 * len(terms & title), len(terms) + len(title)),
-        lead=_share(len(terms & lead), len(terms)),
+        runs=_share(runs, most),
+        title=_share(2 * titled, terms + len(title)),
+        lead=_share(led, terms),
         pairs=_share(sum(pair.search(text) is not None for pair in asked.pairs), len(asked.pairs)),
+    )
+
+
+def _had(asked: Wording, counted: Callable[[Words], tuple[int, int]]) -> tuple[float, int]:
+    """How much of a question a chunk has, and how much there is; of each phrase, by the name that it has most of."""
+    found, most = counted(asked.words)
+    total: float = found
+    for names in asked.phrases:
+        shares = [counted(name) for name in names]
+        said = shares[0][1]
+        total += said * max(_share(*share) for share in shares)
+        most += said
+    return total, most
+
+
+def _counted(items: Collection[str], has: Callable[[str], bool]) -> tuple[int, int]:
+    return sum(map(has, items)), len(items)
+
+
+def _words(text: str, languages: Sequence[str], stop: Collection[str]) -> Words:
+    words = [word for word in plain(text).split() if word not in stop]
+    runs = dict.fromkeys(run for word in words for run in _runs(word))
+    return Words(
+        tuple(runs), {language: frozenset(lexical.stem(word, language) for word in words) for language in languages}
     )
 
 
@@ -133,5 +181,5 @@ def _title_terms(title: str, language: str) -> frozenset[str]:
     return frozenset(lexical.terms(title, language))
 
 
-def _share(part: int, whole: int) -> float:
+def _share(part: float, whole: int) -> float:
     return part / whole if whole else 0.0

@@ -13,7 +13,7 @@ from typing import Final
 
 from rag.types import Candidates, Chunk, Hit, Scored
 
-DENSE_WEIGHT: Final[Mapping[str, float]] = {"fr": 0.15, "en": 0.2}
+DENSE_WEIGHT: Final[Mapping[str, float]] = {"fr": 0.15, "en": 0.25}
 """The share of the cosine, by the question's language, for the default embedder, which learnt English. Set on the
 eight development sets; a multilingual embedder deserves more and states it in the manifest."""
 DEPTH: Final = 100
@@ -82,6 +82,16 @@ def _read(
     scores = {key: (1 - share) * head[key] + share * close(key) for key in best}
     floor = min(scores.values(), default=0.0)
     return scores | {key: min(floor, 1.0) * head[key] for key in ordered[READ:] if key not in best}
+
+
+def better(one: Sequence[Scored], other: Sequence[Scored]) -> tuple[Scored, ...]:
+    """Two ranked lists of one kind as one: each chunk with the better of its scores, ties by chunk id."""
+    best: dict[str, Scored] = {}
+    for scored in (*one, *other):
+        known = best.get(scored.chunk.id)
+        if known is None or scored.score > known.score:
+            best[scored.chunk.id] = scored
+    return tuple(sorted(best.values(), key=lambda scored: (-scored.score, scored.chunk.id)))
 
 
 def normalised_bm25(ranked: Sequence[Scored]) -> dict[str, float]:

@@ -13,8 +13,8 @@ import threading
 import unicodedata
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Final, Protocol
 
 import snowballstemmer
 
@@ -33,6 +33,11 @@ count as length against the chunk that it names. On the development sets that is
 title says which of 77 agreements is meant. 1.0 wins a little more there and loses where titles are but categories."""
 PATH_WEIGHT: Final = 0.1
 """What the headings above a chunk and its own reference add: useful, but shared by all their neighbours."""
+
+ALSO_WEIGHT: Final = 0.8
+"""What the words of another name for a phrase count for in a question. With the general glossary, on the development
+sets: +.003 nDCG@10 in the mean of the French ones (+.027 on one, none loses .002), and .857 instead of .686 of the
+French practice questions have their article among six passages. 1.0 loses on four sets what .8 gains."""
 
 LANGUAGES: Final = ("fr", "en")
 """The languages that have an analysis of their own; any other is analysed as the first."""
@@ -55,6 +60,17 @@ _STOP: Final[Mapping[str, frozenset[str]]] = {
 }
 """Words that say nothing of the subject, folded. Short on purpose: IDF handles the rest, and "sans", "plus" or "not"
 change what a rule says."""
+
+_ASKING: Final = frozenset(
+    """
+    about after all also am any anyone been before being between both can could did each get gets give given got
+    happen happens having he her him if into just may me might much many must need needs no not one only other out
+    same shall she should so some someone such than them then there they through under until up very want were
+    while would
+    """.split()
+)
+"""English words of grammar, left out of questions alone. Where most texts are French they are as rare as names, and a
+question would find the few English texts by its "can" and "get"."""
 
 _TOKEN: Final = re.compile(
     r"\b(?P<code>(?:lo|[lrda])[.]?[ ]?[*]?[ ]?[.]?[ ]?\d+(?:-\d+)+)"
@@ -149,15 +165,47 @@ def chunk_vector(chunk: Chunk) -> SparseVector:
     return _vector(weights)
 
 
-def query_vector(text: str, languages: Iterable[str]) -> SparseVector:
+class Other(Protocol):
+    """Another name, ``phrase``, for characters ``[start, end)`` of a question."""
+
+    @property
+    def start(self) -> int: ...
+
+    @property
+    def end(self) -> int: ...
+
+    @property
+    def phrase(self) -> str: ...
+
+
+def query_vector(
+    text: str, languages: Iterable[str], also: Collection[Other] = (), across: Collection[Other] = ()
+) -> SparseVector:
     """The question's side of BM25: one for each of its terms, in the analysis of each language of the corpora.
 
     A word whose stems differ between languages is asked under each of them. The stop words of all of them go: one
     language's "la" is so rare in the texts of the other that it would outweigh the question.
+
+    With other names the question is put in their terms *instead* of those that they stand for: the two questions are
+    searched apart, and the better score counts (:func:`rag.fusion.better`), so that a text with both names gains
+    nothing. Terms of ``also`` weigh :data:`ALSO_WEIGHT`, those of ``across``, names in another language, as much as
+    what they stand for; a name that is longer than that weighs no more in all.
     """
     asked = tuple(languages)
-    stop = stop_words(*asked)
-    return _vector(dict.fromkeys((term for language in asked for term in _analysed(text, language, stop)), 1.0))
+    stop = stop_words(*asked) | _ASKING
+    rest = list(text)
+    for other in (*also, *across):
+        rest[other.start : other.end] = " " * (other.end - other.start)
+    weights = dict.fromkeys((term for language in asked for term in _analysed("".join(rest), language, stop)), 1.0)
+    for others, most in ((also, ALSO_WEIGHT), (across, 1.0)):
+        for other in others:
+            for language in asked:
+                said = set(_analysed(text[other.start : other.end], language, stop))
+                named = set(_analysed(other.phrase, language, stop))
+                for term in named:
+                    weight = most * min(1.0, max(1, len(said)) / len(named))
+                    weights[term] = max(weights.get(term, 0.0), weight)
+    return _vector(weights)
 
 
 @functools.lru_cache(maxsize=4096)

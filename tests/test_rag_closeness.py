@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import given
@@ -61,6 +61,33 @@ def test_neighbours_in_the_question_are_neighbours_in_the_text() -> None:
     assert of("frais des repas", text="Le repas et les frais.").pairs == 0.0
     assert of("frais repas", text="Les frais de tous les repas.").pairs == 0.0
     assert of("frais repas", text="Les frais pour ce repas.").pairs == 1.0
+
+
+@dataclass(frozen=True)
+class Named:
+    """Another name for a part of a question."""
+
+    start: int
+    end: int
+    phrase: str
+
+
+def test_another_name_is_as_good_as_the_one_that_was_said() -> None:
+    """And both together are no better than one."""
+    asked = wording("RTT des agents", also=[Named(0, 3, "réduction du temps de travail"), Named(0, 3, "jour de repos")])
+    one, other, both, none = (
+        closeness(asked, replace(CHUNK, text=text))
+        for text in ("RTT, agents.", "Agents, jours de repos.", "RTT, agents, jour de repos.", "Les agents.")
+    )
+    assert (one.runs, one.lead) == (both.runs, both.lead) == (1.0, 1.0)
+    assert other.lead == 1.0
+    assert none.lead == pytest.approx(0.5)
+
+
+def test_names_that_overlap_are_taken_once() -> None:
+    """Of two phrases that share words, the first counts."""
+    also = [Named(0, 5, "absence"), Named(0, 16, "arrêt"), Named(9, 16, "santé")]
+    assert len(wording("congé de maladie", also=also).phrases) == 1
 
 
 def test_accents_capitals_and_apostrophes_change_nothing() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag.fusion import EXACT_SHARE, WEAK_SHARE, exact_first, fuse, normalised_bm25, normalised_cosine
+from rag.fusion import EXACT_SHARE, READ, WEAK_SHARE, better, exact_first, fuse, normalised_bm25, normalised_cosine
 from rag.types import Candidates, Chunk, Hit, Scored
 
 CHUNK = Chunk("", "rh", "doc", "Congés", "", (), "Texte.", 0, "fr", 0, 6)
@@ -100,6 +100,36 @@ def test_reranked_hits_keep_the_named_article_first() -> None:
     hits = [Hit(replace(CHUNK, id="a"), 0.9), Hit(replace(CHUNK, id="z"), 0.1, exact=True)]
     assert ids(exact_first(hits)) == ["z", "a"]
     assert exact_first(hits[:1]) == hits[:1]
+
+
+def test_closeness_has_its_share() -> None:
+    """Half of each, by hand."""
+    candidates = Candidates(sparse=ranked(a=10.0, b=8.0))
+    close = {"a": 0.2, "b": 0.9}
+    hits = fuse(candidates, dense_weight=0.2, limit=2, close=lambda chunk: close[chunk.id], close_share=0.5)
+    assert ids(hits) == ["b", "a"]
+    assert [hit.score for hit in hits] == pytest.approx([0.85, 0.6])
+
+
+def test_only_the_best_are_read() -> None:
+    """The rest stays below them, in its order; the named article is read wherever it stands."""
+    sparse = ranked(**{f"c{n:03}": 200.0 - n for n in range(READ + 20)})
+    exact = ranked(c079=1.0)
+    read: list[str] = []
+
+    def close(chunk: Chunk) -> float:
+        read.append(chunk.id)
+        return 0.0
+
+    candidates = Candidates(sparse=sparse, exact=exact)
+    hits = fuse(candidates, dense_weight=0.2, limit=99, close=close, close_share=0.9)
+    assert sorted(read) == [f"c{n:03}" for n in (*range(READ), 79)]
+    assert ids(hits) == ["c079", *(f"c{n:03}" for n in range(READ + 19))]
+
+
+def test_the_better_of_two_scores_counts() -> None:
+    """Both names of a thing together are worth no more than one."""
+    assert better(ranked(a=3.0, b=1.0), ranked(b=2.0, c=1.0)) == ranked(a=3.0, b=2.0, c=1.0)
 
 
 def lists(lowest: float) -> st.SearchStrategy[tuple[Scored, ...]]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
 from rag.lexical import (
+    ALSO_WEIGHT,
     AVERAGE_TERMS,
     K1,
     PATH_WEIGHT,
@@ -121,3 +122,60 @@ def test_stems_are_right_under_threads() -> None:
 def test_fold() -> None:
     """Accents, ligatures, apostrophes and hyphens of print become those of a keyboard."""
     assert fold("L’Œuvre à Noël‑bis") == "l'oeuvre a noel-bis"
+
+
+@dataclass(frozen=True)
+class Named:
+    """Another name for a part of a question."""
+
+    start: int
+    end: int
+    phrase: str
+
+
+def weights(question: str, also: list[Named], across: list[Named] | None = None) -> dict[int, float]:
+    vector = query_vector(question, ("fr", "en"), also, across or [])
+    return dict(zip(vector.indices, vector.values, strict=True))
+
+
+def test_a_question_is_put_in_other_names_instead() -> None:
+    """The words that were said go, so that a text with both names gains nothing; the rest of the question stays."""
+    found = weights("prime pour CET", [Named(11, 14, "compte épargne")])
+    assert term_id("cet") not in found
+    assert found[term_id("compt")] == pytest.approx(ALSO_WEIGHT / 2)
+    assert found[term_id("prim")] == 1.0
+
+
+def test_a_word_said_elsewhere_stays() -> None:
+    """Only the phrase that has another name is put otherwise."""
+    found = weights("congé de maladie ou congé", [Named(0, 16, "arrêt")])
+    assert found[term_id("cong")] == 1.0
+    assert term_id("malad") not in found
+    assert found[term_id("arret")] == ALSO_WEIGHT
+
+
+def test_another_language_weighs_in_full() -> None:
+    """No text has the word in both."""
+    assert weights("leave", [], [Named(0, 5, "congé")]) == {term_id("cong"): 1.0}
+
+
+def test_small_english_words_are_not_asked() -> None:
+    """Where most texts are French a "can" or "get" is as rare as a name."""
+    assert (
+        query_vector("Can I get reimbursed?", ("fr", "en")).indices == query_vector("reimbursed", ("fr", "en")).indices
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "folded"),
+    [
+        ("Œuvre L’ÉTÉ", "oeuvre l'ete"),
+        ("Ǆ é\u0323", "dz e"),
+        ("שָׁלוֹם", "שלום"),
+        ("20 €", "20 €"),
+        ("co\u00adop", "coop"),
+    ],
+)
+def test_folding(text: str, folded: str) -> None:
+    """Marks go in every script, and what is no mark stays."""
+    assert fold(text) == folded

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import pytest
 
 from rag import lexical, references
 from rag.adapters.fake import DictStore, HashEmbedder
+from rag.glossary import Glossary
 from rag.retrieval import RERANK_DEPTH, Retriever
-from rag.types import Chunk, Found, Hit, Point, Scope
+from rag.types import Chunk, Found, Hit, Point, Scope, Vector
 
 SCOPE = Scope(frozenset(), 0, {"rh": (1,)})
 
@@ -37,6 +38,13 @@ class Backwards:
 
     def rerank(self, question: str, hits: Sequence[Hit]) -> list[Hit]:
         return [replace(hit, score=(rank + 1) / 100) for rank, hit in enumerate(hits)][::-1]
+
+
+class Deaf(HashEmbedder):
+    """An embedder to whom all questions are one, so that words alone decide."""
+
+    def embed_query(self, text: str) -> Vector:
+        return super().embed_query("x")
 
 
 @pytest.fixture(scope="module")
@@ -143,3 +151,48 @@ def test_a_search_says_what_each_stage_took(store: DictStore, embedder: HashEmbe
     assert set(plain.seconds) == {"encode", "search", "fuse", "complete"}
     assert set(reranked.seconds) == {"encode", "search", "fuse", "rerank", "complete"}
     assert all(seconds >= 0 for seconds in reranked.seconds.values())
+
+
+def test_another_name_finds_the_article(store: DictStore, embedder: HashEmbedder) -> None:
+    """The glossary of those who ask puts the question in the words of the texts."""
+    names = Glossary([("vacances", "congés")], language="fr")
+    asked: list[Scope] = []
+
+    def glossary(scope: Scope) -> Glossary:
+        asked.append(scope)
+        return names
+
+    assert found(Retriever(embedder, store, glossary=glossary), "vacances")[0] == "c4"
+    assert asked == [SCOPE]
+    assert not any(hit.sparse for hit in Retriever(embedder, store).search("vacances", SCOPE))
+
+
+def test_a_misspelled_word_is_searched_as_it_was_meant(store: DictStore, embedder: HashEmbedder) -> None:
+    """And the reader is told; a word that the texts have is no mistake."""
+    shown = Retriever(embedder, store).passages("la vaccinnation", SCOPE, 3)
+    assert shown.hits[0].chunk.id == "v4"
+    assert [(one.word, one.suggestion) for one in shown.corrections] == [("vaccinnation", "vaccination")]
+    assert Retriever(embedder, store).passages("la vaccination", SCOPE, 3).corrections == ()
+    odd = Chunk("o", "rh", "o", "Batillage", "", (), "Le batilage des berges.", 0, "fr", 0, 9)
+    other = DictStore(embedder.fingerprint, embedder.dimension)
+    other.stage("rh", 1, [Point(odd, embedder.embed_query("x"), lexical.chunk_vector(odd))], [])
+    assert Retriever(embedder, other).passages("le batilage", SCOPE, 3).corrections == ()
+
+
+def test_an_english_question_finds_a_french_text(store: DictStore, embedder: HashEmbedder) -> None:
+    """By the terms of the administration; and the answer can say that the languages differ."""
+    shown = Retriever(embedder, store).passages("How many days of annual leave?", SCOPE, 3)
+    assert shown.hits[0].chunk.id == "c4"
+    assert shown.foreign
+    assert not Retriever(embedder, store).passages("Combien de jours de congés ?", SCOPE, 3).foreign
+
+
+@pytest.mark.parametrize("change", [str.upper, lexical.fold, lambda text: text.replace("'", "’")])
+def test_accents_and_capitals_change_nothing(
+    store: DictStore, embedder: HashEmbedder, change: Callable[[str], str]
+) -> None:
+    """The words of each text, as people type them, find the same in the same order."""
+    retriever = Retriever(Deaf(), store)
+    for item in CHUNKS:
+        question = f"Que dit le texte : {item.title}, l'agent : {item.text}"
+        assert found(retriever, change(question)) == found(retriever, question)
