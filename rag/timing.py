@@ -300,6 +300,10 @@ _ONCE: Final = re.compile(
     r"|\b(?:back then|in the past|formerly)\b"
 )
 """Words for a time before now, which mean an older rule where the clause that asks is in the past."""
+_APART: Final = re.compile(
+    r"(?:avant|before|a l'epoque|auparavant|autrefois|jadis|anciennement|par le passe|back then)\b"
+)
+"""How words for a time before a change begin that can be left out."""
 
 
 def asked_day(text: str, today: dt.date, language: str = "fr") -> AskedDay | None:
@@ -323,6 +327,26 @@ def asked_day(text: str, today: dt.date, language: str = "fr") -> AskedDay | Non
         return None
     period = Period(today, today + _DAY, *now.span())
     return AskedDay(DayKind.DAY, *now.span(), today, period)
+
+
+def undated(text: str, asked: AskedDay) -> str:
+    """The question without the words that gave its day: what is searched in the texts of that day.
+
+    « avant la réforme » and « en 2022 » stand in no rule, and a year would find the numbers of texts. Words that are
+    also part of what is asked (« l'ancienne version de l'article 4 ») stay.
+    """
+    words = _folded(text[asked.start : asked.end])
+    if asked.kind is DayKind.BEFORE_CHANGE and not _APART.match(words):
+        return text
+    before, after = text[: asked.start].rstrip(), text[asked.end :].lstrip()
+    if not any(map(str.isalnum, before)):
+        after = after.lstrip(" ,;:\u00a0")
+        left = after[:1].upper() + after[1:]
+    elif before[-1] in ",;:":  # « Quel était, en mars 2024, le préavis ? »
+        left = f"{before.rstrip(',;: ')} {after.lstrip(',;: ')}".rstrip()
+    else:
+        left = f"{before}{'' if after[:1] in {',', ';'} else ' '}{after}".rstrip()
+    return left if re.search(r"\w{4}", left) else text
 
 
 def _one(found: list[tuple[dt.date, Period]]) -> AskedDay | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rag.timing import AskedDay, DayKind, asked_day
+from rag.timing import AskedDay, DayKind, asked_day, undated
 
 TODAY = dt.date(2026, 11, 23)
 TABLE = Path(__file__).parent / "data" / "timing.jsonl"
@@ -75,6 +75,26 @@ def test_the_words_that_were_read_are_pointed_at(text: str, words: str) -> None:
     found = asked_day(text, TODAY)
     assert found is not None
     assert text[found.start : found.end] == words
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("En juin 2022, combien de jours pouvait-on prendre ?", "Combien de jours pouvait-on prendre ?"),
+        ("Combien de jours avait-on avant la réforme ?", "Combien de jours avait-on ?"),
+        ("Quel était, en mars 2024, le préavis ?", "Quel était le préavis ?"),
+        ("Que disait l'ancienne version de l'article 4 ?", "Que disait l'ancienne version de l'article 4 ?"),
+        ("Une nuit à Paris à l'automne 2022 : quel plafond ?", "Une nuit à Paris : quel plafond ?"),
+        ("Pour une mission en mai 2024, quel délai avait-on ?", "Pour une mission, quel délai avait-on ?"),
+        ("et en 2022 ?", "et en 2022 ?"),
+        ("En 2022 ?", "En 2022 ?"),
+    ],
+)
+def test_a_question_can_be_searched_without_its_day(text: str, left: str) -> None:
+    """What stands in no rule goes, and never the whole question."""
+    asked = asked_day(text, TODAY)
+    assert asked is not None
+    assert undated(text, asked) == left
 
 
 def test_before_a_change_has_no_day_yet() -> None:
