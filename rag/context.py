@@ -1,8 +1,8 @@
 """Fit passages into the token budget of a prompt; pure.
 
 What does not fit is left out whole and reported, nothing is ever cut. The prompt is laid out so that a model's
-cache is reused: the public system text, then the passages in canonical order, then the history, then the
-question, with nothing volatile early.
+cache is reused: the public system text, then the passages in canonical order, then the question, with nothing
+volatile early.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import prompts
 from rag import instructions
-from rag.types import Dropped, DropReason, Hit, Message, Passage, Turn
+from rag.types import Dropped, DropReason, Hit, Message, Passage
 
 _FENCE = re.compile(r"<(?=[\W_]*p)", re.IGNORECASE)
 """Every "<" whose next letter is a p: "</passage>" is also imitated with blanks, strokes and soft hyphens in it."""
@@ -68,31 +68,17 @@ def fenced(passage: Passage) -> str:
     return f'<passage n="{passage.n}" source="{source}"{dates}>\n{text}\n</passage>'
 
 
-def render(
-    passages: Sequence[Passage], question: str, language: str, history: Sequence[Turn] = ()
-) -> tuple[Message, ...]:
-    """The messages of an answer's prompt: system, passages, history, question.
+def render(passages: Sequence[Passage], question: str, language: str, task: str = "answer") -> tuple[Message, ...]:
+    """The messages of a prompt: the public system text, then the passages, then what is asked of them.
 
-    Neighbouring messages of one role are joined, because many chat templates refuse two in a row.
+    ``task`` is one of :data:`prompts.TASKS` that is asked over passages. The conversation is not among it: the question
+    stands alone, and what a client sends as earlier answers may be forged.
     """
+    system, given, asked = prompts.TASKS[task]
     shown = "\n\n".join(fenced(passage) for passage in passages)
-    parts = [
-        Message("user", prompts.load("passages", language).render(passages=shown)),
-        *(Message(turn.role, turn.text) for turn in history),
-        Message("user", prompts.load("question", language).render(question=question)),
-    ]
-    messages = [Message("system", prompts.load("system", language).render())]
-    for part in parts:
-        if part.role == messages[-1].role:
-            messages[-1] = Message(part.role, f"{messages[-1].content}\n\n{part.content}")
-        else:
-            messages.append(part)
-    return tuple(messages)
-
-
-def prompt_digest(language: str) -> str:
-    """Identifies the templates that an answer's prompt was made of."""
-    return "-".join(prompts.load(name, language).digest[:8] for name in ("system", "passages", "question"))
+    told = prompts.load(given, language).render(passages=shown)
+    last = prompts.load(asked, language).render(question=question)
+    return Message("system", prompts.load(system, language).render()), Message("user", f"{told}\n\n{last}")
 
 
 def fit(
@@ -103,18 +89,17 @@ def fit(
     budget: int,
     count: Count,
     most: int = MOST,
-    history: Sequence[Turn] = (),
+    task: str = "answer",
 ) -> Fitted | None:
     """The largest prompt of at most ``budget`` tokens and the ``most`` best passages; ``None`` when none fits.
 
-    History goes first, oldest turn first; then the passages with the lowest score. ``count`` is the model's own.
+    The passages with the lowest score go first. ``count`` is the model's own.
     """
-    turns = list(history)
     best = sorted(passages, key=lambda passage: (-passage.score, passage.n))
     dropped = {passage.n: Dropped(passage.n, DropReason.RANK) for passage in best[most:]}
     kept = [passage for passage in passages if passage.n not in dropped]
     while kept:
-        prompt = render(kept, question, language, turns)
+        prompt = render(kept, question, language, task)
         tokens = count(prompt)
         if tokens <= budget:
             return Fitted(
@@ -123,10 +108,7 @@ def fit(
                 tuple(dropped[number] for number in sorted(dropped)),
                 tokens,
             )
-        if turns:
-            turns.pop(0)
-        else:
-            last = min(kept, key=lambda passage: (passage.score, -passage.n))
-            kept.remove(last)
-            dropped[last.n] = Dropped(last.n, DropReason.BUDGET)
+        last = min(kept, key=lambda passage: (passage.score, -passage.n))
+        kept.remove(last)
+        dropped[last.n] = Dropped(last.n, DropReason.BUDGET)
     return None

@@ -15,6 +15,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
+import prompts
 from rag import (
     claims,
     conflicts,
@@ -22,6 +23,7 @@ from rag import (
     extracts,
     intents,
     language,
+    quoting,
     replies,
     rewrite,
     scope,
@@ -54,6 +56,7 @@ from rag.types import (
     PassagesFound,
     Policy,
     Question,
+    Quotes,
     Reason,
     Sampling,
     Scope,
@@ -90,7 +93,10 @@ class Library:
 
 
 class Engine:
-    """Answers questions over the published corpora. Safe to use from several threads."""
+    """Answers questions over the published corpora. Safe to use from several threads.
+
+    ``quotes`` says who chooses verbatim extracts, ``rewrites`` whether the model can make a follow-up stand alone.
+    """
 
     def __init__(
         self,
@@ -100,6 +106,8 @@ class Engine:
         embedder: Embedder,
         generator: Generator | None,
         policy: Policy = Policy.STRICT,
+        quotes: Quotes = Quotes.RANKED,
+        rewrites: bool = False,
         language: str = "fr",
         found: Callable[[Sequence[Hit]], None] = unseen,
     ) -> None:
@@ -109,6 +117,8 @@ class Engine:
         self._embedder = embedder
         self.generator = generator
         self._policy = policy
+        self._quotes = quotes
+        self._rewrites = rewrites
         self._language = language
         self.busy = Busy()
 
@@ -173,7 +183,7 @@ class Engine:
             yield from self._reply(question, said, wanted, clock)
             return
         with clock.stage("rewrite"):
-            text = self._standalone(said, question)
+            text = self._standalone(said, question, cancelled, waiting)
         speech = question.language or language.detect(text, self._language)
         # 2-3. Search inside the scope, on the day that is asked about; look for what contradicts the likely answer.
         found = self._gather(question, text, said, speech, clock)
@@ -207,9 +217,7 @@ class Engine:
             # 4-6. Fit the passages, let the model write, show what is verified.
             draft = _Draft()
             if self.generator is not None:
-                yield from self._write(
-                    self.generator, blank, question, sampling, written, draft, clock, cancelled, waiting
-                )
+                yield from self._write(self.generator, blank, sampling, written, draft, clock, cancelled, waiting)
             blank = draft.noted(blank)
             if written.supported:
                 yield telling.sources(written, blank.passages, scope.today(), speech)
@@ -218,7 +226,7 @@ class Engine:
                 yield self._finished(blank, Status.ANSWERED, written, found, clock)
             else:
                 # 7. Nothing survived: the best verbatim extracts, or an honest refusal.
-                yield from self._extract(blank, written, found, clock)
+                yield from self._extract(blank, written, found, clock, cancelled, waiting)
 
     def warm(self) -> None:
         """Let the model read the public system prompt, so that the first question finds it read already.
@@ -237,8 +245,15 @@ class Engine:
         assert isinstance(last, Answer)
         return last
 
-    def _standalone(self, said: str, question: Question) -> str:
-        """The question as it will be searched and shown."""
+    def _standalone(
+        self, said: str, question: Question, cancelled: Callable[[], bool], waiting: Callable[[int], None]
+    ) -> str:
+        """The question as it will be searched and shown: rewritten by a model that can, else by rules."""
+        if self._rewrites and self.generator is not None:
+            speech = question.language or language.detect(said, self._language)
+            written = rewrite.by_model(self.generator, said, question.history, speech, cancelled, waiting)
+            if written is not None:
+                return written
         return rewrite.standalone(said, question.history)
 
     def _gather(self, question: Question, text: str, said: str, speech: str, clock: _Clock) -> _Found:
@@ -314,7 +329,6 @@ class Engine:
         self,
         generator: Generator,
         blank: Answer,
-        question: Question,
         sampling: Sampling,
         written: telling.Text,
         draft: _Draft,
@@ -330,7 +344,6 @@ class Engine:
                 blank.language,
                 budget=generator.context - sampling.max_tokens,
                 count=generator.count_prompt,
-                history=question.history,
             )
         except GenerationError as error:
             log.warning("generation failed: %s", error.code)
@@ -338,7 +351,7 @@ class Engine:
         if fitted is None:
             return
         draft.passages, draft.dropped = fitted.passages, fitted.dropped
-        draft.model, draft.prompt = generator.fingerprint, context.prompt_digest(blank.language)
+        draft.model, draft.prompt = generator.fingerprint, prompts.digest("answer", blank.language)
         draft.prompt_tokens = fitted.tokens
         draft.prompt_budget = generator.context - sampling.max_tokens
         shown = [passage for passage in fitted.passages if passage.shown]
@@ -372,10 +385,23 @@ class Engine:
                 raise
             log.warning("generation failed: %s", error.code)
 
-    def _extract(self, blank: Answer, written: telling.Text, found: _Found, clock: _Clock) -> Iterator[Event]:
+    def _extract(
+        self,
+        blank: Answer,
+        written: telling.Text,
+        found: _Found,
+        clock: _Clock,
+        cancelled: Callable[[], bool],
+        waiting: Callable[[int], None],
+    ) -> Iterator[Event]:
         """The best sentences of the passages, word for word; a refusal when there is none."""
-        with clock.stage("extracts"):
-            spans = extracts.extracts(blank.question, blank.passages, limit=EXTRACTS, language=blank.language)
+        spans: Sequence[tuple[int, int, int]] | None = None
+        if self._quotes is Quotes.GRAMMAR and self.generator is not None:
+            with clock.stage("quotes"):
+                spans = self._quoted(self.generator, blank, cancelled, waiting)
+        if not spans:
+            with clock.stage("extracts"):
+                spans = extracts.extracts(blank.question, blank.passages, limit=EXTRACTS, language=blank.language)
         if not spans:
             yield from self._refuse(blank, written, found, clock)
             return
@@ -384,6 +410,33 @@ class Engine:
         yield from telling.quotations(written, spans, blank.passages, scope.today(), blank.language)
         yield from self._reach(blank, written)
         yield self._finished(blank, Status.EXTRACTS, written, found, clock)
+
+    def _quoted(
+        self, generator: Generator, blank: Answer, cancelled: Callable[[], bool], waiting: Callable[[int], None]
+    ) -> tuple[tuple[int, int, int], ...] | None:
+        """What the model quotes when it can write nothing but sentences of the passages; ``None`` when it fails."""
+        sampling = Sampling()
+        try:
+            fitted = context.fit(
+                blank.passages,
+                blank.question,
+                blank.language,
+                budget=generator.context - sampling.max_tokens,
+                count=generator.count_prompt,
+                task="quote",
+            )
+            if fitted is None:
+                return None
+            held = replace(sampling, grammar=quoting.grammar(fitted.passages, blank.language))
+            pieces = generator.stream(fitted.prompt, held, cancelled=cancelled, waiting=waiting)
+            return quoting.spans("".join(pieces), fitted.passages)
+        except Overloaded:
+            raise
+        except GenerationError as error:
+            if cancelled():
+                raise
+            log.warning("generation failed: %s", error.code)
+            return None
 
     def _refuse(self, blank: Answer, written: telling.Text, found: _Found, clock: _Clock) -> Iterator[Event]:
         reply = replies.refusal(blank.language, near=bool(blank.passages), contact=blank.contact)

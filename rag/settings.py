@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from rag.errors import SettingsError
-from rag.types import Policy
+from rag.types import Policy, Quotes
 
 PREFIX = "VAUBAN_"
 SETTINGS_FILE = Path("vauban.toml")
@@ -66,6 +66,9 @@ class Settings(BaseModel):
     qdrant_url: str = Field("", description="URL of a Qdrant server, instead of the engine in this process.")
     qdrant_api_key: str = Field("", description="API key of the Qdrant server.", repr=False)
     policy: Policy = Field(Policy.STRICT, description="`strict` drops unsupported sentences, `flag` marks them.")
+    quotes: Quotes = Field(
+        Quotes.RANKED, description="Who picks verbatim extracts: `ranked` sentences, or the model under a `grammar`."
+    )
     queue: int = Field(16, ge=1, description="Questions that may wait for the writing model before a 429.")
     workers: int = Field(0, ge=0, description="Processes that read files; 0 takes one per core, at most four.")
     file_megabytes: int = Field(200, ge=1, description="Largest file that is taken in.")

@@ -532,6 +532,13 @@ class Policy(StrEnum):
     FLAG = "flag"
 
 
+class Quotes(StrEnum):
+    """Who chooses verbatim extracts: a trained ranking of sentences, or the model held to them by a grammar."""
+
+    RANKED = "ranked"
+    GRAMMAR = "grammar"
+
+
 class Status(StrEnum):
     """How a question ended; a closed list."""
 

@@ -228,6 +228,8 @@ def _engine(
         embedder=embedder,
         generator=generator,
         policy=settings.policy,
+        quotes=settings.quotes,
+        rewrites=rewrites(settings),
         language=settings.language,
         found=unseen if retrievals is None else retrievals.seen,
     )
@@ -260,6 +262,15 @@ def dense_weight(settings: Settings) -> float | None:
     if settings.embedder == FAKE:
         return None
     return models.Manifest.load(settings.models_dir).entry(settings.embedder, Kind.EMBEDDER).dense_weight
+
+
+def rewrites(settings: Settings) -> bool:
+    """Whether the writing model is able to make a follow-up stand alone; a server's model is taken to be."""
+    if settings.llama_url:
+        return True
+    if settings.generator in {FAKE, NONE}:
+        return False
+    return models.Manifest.load(settings.models_dir).entry(settings.generator, Kind.GENERATOR).rewrites
 
 
 def open_reranker(settings: Settings) -> Reranker | None:

@@ -28,6 +28,7 @@ from rag.types import (
     Policy,
     Principal,
     Question,
+    Quotes,
     Status,
     Turn,
     Validity,
@@ -69,7 +70,7 @@ NOTE = chunk(
 ASKED = "Jusqu'à quelle date peut-on reporter les congés annuels non pris ?"
 
 
-def engine(*chunks: Chunk, generator: Generator | None = None, policy: Policy = Policy.STRICT) -> Engine:
+def engine(*chunks: Chunk, generator: Generator | None = None, **more: Any) -> Engine:
     embedder = HashEmbedder()
     store = DictStore(embedder.fingerprint, embedder.dimension)
     vectors = embedder.embed_passages([one.search_text for one in chunks])
@@ -81,7 +82,7 @@ def engine(*chunks: Chunk, generator: Generator | None = None, policy: Policy = 
         retriever=Retriever(embedder, store),
         embedder=embedder,
         generator=generator,
-        policy=policy,
+        **more,
     )
 
 
@@ -212,3 +213,23 @@ def test_a_question_in_another_language_than_the_texts_is_warned_of() -> None:
     """The default embedder knows one language, and the reader is told."""
     answer = ask(engine(DECISION), "What is the date of the report of annual congés non pris avril ?", language="en")
     assert NoticeKind.LANGUAGE in {notice.kind for notice in answer.notices}
+
+
+def test_a_model_under_a_grammar_picks_the_quotations() -> None:
+    """Where the operator wants it; what is no sentence of the passages is never taken."""
+    built = engine(DECISION, generator=says(f"{REPORT} [1]"), quotes=Quotes.GRAMMAR)
+    made = ask(built)
+    assert "quotes" in made.timings or made.status is Status.ANSWERED
+    lying = ask(engine(DECISION, generator=says("Le report va jusqu'au 31 décembre [1]."), quotes=Quotes.GRAMMAR))
+    assert lying.status is Status.EXTRACTS
+    assert "31 décembre" not in lying.text
+    assert REPORT in lying.text
+
+
+def test_a_model_that_can_rewrites_the_follow_up() -> None:
+    """And one that brings words of its own leaves it to the rules."""
+    history = (Turn("user", ASKED), Turn("assistant", "Le 30 avril."))
+    able = engine(DECISION, generator=says("Jusqu'à quelle date peut-on reporter les RTT ?"), rewrites=True)
+    assert ask(able, "et les RTT ?", history=history).question == "Jusqu'à quelle date peut-on reporter les RTT ?"
+    inventive = engine(DECISION, generator=says("Quel est le montant de la prime de 500 € ?"), rewrites=True)
+    assert "500" not in ask(inventive, "et les RTT ?", history=history).question
