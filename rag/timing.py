@@ -157,7 +157,7 @@ _PERIOD: Final = re.compile(
     rf"|(?P<nth>[1-4](?:er|e|eme|st|nd|rd|th)?|{'|'.join(_NTH)})[ ](?P<split>trimestre|semestre|quarter|half)[ ]"
     rf"(?:de[ ]|of[ ])?(?P<split_year>{_YEAR})"
     rf"|(?:(?:l'annee|annee|the[ ]year)[ ])?(?P<year>{_YEAR})"
-    r"|(?P<last>l'(?:an|annee)[ ](?:dernier|derniere|passee?|precedente?)|last[ ]year)\b"
+    r"|(?P<last>l'(?:an|annee)[ ](?:dernier|derniere|passee?|precedente?|d'avant)|last[ ]year)\b"
     r"|(?P<next>l'(?:an|annee)[ ](?:prochaine?|qui[ ]vient)|next[ ]year)\b"
     r"|(?P<last_month>(?:le[ ])?mois[ ](?:dernier|passe|precedent)|last[ ]month)\b"
     r"|(?P<next_month>(?:le[ ])?mois[ ]prochain|next[ ]month)\b"
@@ -237,7 +237,9 @@ _R_PAST: Final = re.compile(
     r"\b(?:dur|demeur|entr|rentr|figur|assur|offr|ouvr|couvr|oper|remuner|consider|montr|rest|procur|prefer|differ"
     r"|entour|enregistr|integr|declar|prepar|recouvr|couvr|tir|gar|repar|retir)(?:ait|aient|ais)"
 )
-_PAST_EN: Final = re.compile(r"\b(?:was|were|did|had|could|applied|used to|said|cost|paid|needed|got|gave)\b")
+_PAST_EN: Final = re.compile(
+    r"\b(?:was|were|did(?! not\b|n't)|had|could|applied|used to|said|cost|paid|needed|got|gave)\b"
+)
 _FUTURE: Final = re.compile(r"\b[a-z]{2,}(?:ra|ront|rai|rons|rez)(?:-\w+)*\b")
 _FUTURE_EN: Final = re.compile(r"\b(?:will|shall|going to)\b")
 _WHEN: Final = re.compile(
@@ -260,14 +262,17 @@ _NOT_DONE: Final = re.compile(
     r"|autorisée?s?|accordée?s?|exigée?s?|appliquée?s?|remboursée?s?|indemnisée?s?|plafonnée?s?)[ ]$"
 )
 _RULE_WORD: Final = re.compile(
-    r"\b(?:validite|delais?|duree|montants?|plafonds?|taux|baremes?|nombre|indemnites?|primes?|forfaits?|regles?|droits?|conges?"
+    r"\b(?:heures?|jours?|credits?|validite|delais?|duree|montants?|plafonds?|taux|baremes?|nombre|indemnites?|primes?|forfaits?|regles?|droits?|conges?"
     r"|teletravail|rembours\w+|maximum|maxi|max|minimum|tarifs?|seuils?|quotas?|limites?|conditions?|preavis|obligat\w+|procedures?"
     r"|how much|how many|allowance|ceiling|rates?|rules?|limits?|notice)\b"
 )
+_EVENT_WORD: Final = re.compile(r"\b(?:coupe|finale|elections?|population|renovation|inauguration|world cup)\b")
+"""What has a date of its own, also in a question in the past."""
 _FACT_WORD: Final = re.compile(
-    r"\b(?:budgets?|depenses?|recettes?|effectifs?|consommation|rapports?|resultats?|chomage|objectifs?|cibles?|campagne|exercice"
-    r"|gestion|solde|coupe|finale|elections?|target|revenue|turnover|population)\b"
+    r"\b(?:budgets?|depenses?|recettes?|effectifs?|consommation|rapports?|resultats?|chomage|objectifs?|cibles?|campagne"
+    r"|exercice|gestion|solde|travaux|construction|target|revenue|turnover)\b|" + _EVENT_WORD.pattern
 )
+"""What is counted or aimed at in a year: in the present the year is its own, and not that of a rule."""
 
 # --- before a change ------------------------------------------------------------------------------------
 
@@ -431,7 +436,7 @@ class _Asked:
     def _asked_past(self, start: int, end: int) -> bool:
         """Whether a period that has begun is that of the rule."""
         if self.past:
-            return True
+            return _EVENT_WORD.search(self.folded) is None
         if _WHEN.search(self.folded):
             return False
         return self._opens(start, end) or self._closes(start, end)
