@@ -18,12 +18,14 @@ from typing import Final
 import prompts
 from rag import (
     claims,
+    clarify,
     conflicts,
     context,
     extracts,
     intents,
     language,
     quoting,
+    references,
     replies,
     rewrite,
     scope,
@@ -40,7 +42,6 @@ from rag.seams import Embedder, Generator
 from rag.types import (
     Answer,
     AsOfSource,
-    Choice,
     Chunk,
     Claim,
     Conflict,
@@ -74,6 +75,8 @@ EXTRACTS = 4
 """Verbatim extracts given when no sentence of the draft survives."""
 UNCITED = 2
 """Sentences in a row without any citation after which the model is taken not to understand what is asked of it."""
+HOMONYMS = 24
+"""Hits among which articles of one number are looked for: more texts than a reader can choose from."""
 PROBED = 4
 """Hits of each search for a text that contradicts the likely answer."""
 HOPELESS = 3
@@ -264,27 +267,45 @@ class Engine:
             readings = ((timing.asked_day(words, scope.today(), speech), words) for words in (text, said))
             asked, dated = next(((day, words) for day, words in readings if day is not None), (None, text))
         source = AsOfSource.ASKED if question.as_of else AsOfSource.TODAY
+        # The texts of a day do not hold the words that name it.
+        sought = timing.undated(text, asked) if asked is not None and dated is text else text
         seen = self.scope(question)
         if asked is not None and asked.day is not None:
             seen, source = replace(seen, as_of=asked.day), AsOfSource.QUESTION
-        retrieved = self._search(text, seen, clock)
+        retrieved = self._search(sought, seen, clock)
         if asked is not None and asked.kind is timing.DayKind.BEFORE_CHANGE:
             passages = context.canonical(retrieved.hits)
             day = versions.day_before_change(passages, self._siblings(passages, seen))
             if day is not None:
                 seen, source = replace(seen, as_of=day), AsOfSource.QUESTION
-                retrieved = self._search(text, seen, clock)
+                retrieved = self._search(sought, seen, clock)
         passages = context.canonical(retrieved.hits)
-        with clock.stage("sufficiency"):
-            sufficient = bool(passages) and extracts.sufficiency(text, passages, speech) >= extracts.SUFFICIENT
-        found: tuple[Conflict, ...] = ()
-        if sufficient:
-            with clock.stage("conflicts"):
-                passages, found = self._conflicts(text, retrieved.hits, passages, seen, speech)
-        with clock.stage("clarity"):
-            unclear = None
-        self._found([Hit(passage.chunk, passage.score) for passage in passages])
-        return _Found(passages, seen, source, retrieved, asked, dated, sufficient, found, unclear)
+        found = _Found(passages, seen, source, retrieved, asked, dated)
+        with clock.stage("homonyms"):
+            homonyms = self._homonyms(sought, seen)
+        if homonyms:
+            labels = list(dict.fromkeys(references.text_title(hit.chunk) for hit in homonyms))
+            unclear = clarify.asking(clarify.About.TEXT, text, labels, speech)
+            found = replace(found, passages=context.canonical(homonyms), unclear=unclear)
+        else:
+            with clock.stage("sufficiency"):
+                enough = bool(passages) and extracts.sufficiency(sought, passages, speech) >= extracts.SUFFICIENT
+            if enough:
+                with clock.stage("conflicts"):
+                    passages, contradictions = self._conflicts(sought, retrieved.hits, passages, seen, speech)
+                found = replace(found, passages=passages, sufficient=True, conflicts=contradictions)
+            if enough and not found.conflicts:
+                with clock.stage("clarity"):
+                    found = replace(found, unclear=clarify.clarification(text, passages, speech))
+        self._found([Hit(passage.chunk, passage.score) for passage in found.passages])
+        return found
+
+    def _homonyms(self, text: str, seen: Scope) -> tuple[Hit, ...]:
+        """The articles of several texts that have the number asked for, where nothing says which text is meant."""
+        exact, weak = references.asked(text)
+        if not (exact or weak) or any("#" in key for key in (*exact, *weak)):
+            return ()
+        return references.homonyms(text, self._retriever.search(text, seen, HOMONYMS))
 
     def _search(self, text: str, seen: Scope, clock: _Clock) -> Retrieved:
         retrieved = self._retriever.passages(text, seen, PASSAGES)
@@ -509,12 +530,6 @@ class Engine:
         return cosines
 
 
-@dataclass(frozen=True, slots=True)
-class Clarification:
-    text: str
-    choices: tuple[Choice, ...]
-
-
 _NOTHING: Final = Retrieved(())
 
 
@@ -534,7 +549,7 @@ class _Found:
     dated: str = ""
     sufficient: bool = False
     conflicts: tuple[Conflict, ...] = ()
-    unclear: Clarification | None = None
+    unclear: clarify.Clarification | None = None
 
 
 @dataclass(slots=True)

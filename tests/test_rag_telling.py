@@ -233,3 +233,19 @@ def test_a_model_that_can_rewrites_the_follow_up() -> None:
     assert ask(able, "et les RTT ?", history=history).question == "Jusqu'à quelle date peut-on reporter les RTT ?"
     inventive = engine(DECISION, generator=says("Quel est le montant de la prime de 500 € ?"), rewrites=True)
     assert "500" not in ask(inventive, "et les RTT ?", history=history).question
+
+
+def test_a_number_that_several_texts_have_is_asked_back() -> None:
+    """All of them are shown, and each choice is a question that names its text."""
+    decision = chunk("d1", "Décision n° 2020-31 du 1er décembre 2020 relative aux congés annuels", REPORT)
+    other = chunk("d2", "Décision n° 2021-12 du 3 mai 2021 relative au télétravail", "Le télétravail est volontaire.")
+    built = engine(decision, other)
+    answer = ask(built, "Que dit l'article 4 ?")
+    assert answer.status is Status.NEEDS_CLARIFICATION
+    assert {passage.chunk.document for passage in answer.passages} == {"d1", "d2"}
+    assert len(answer.choices) == 2
+    telework = next(choice for choice in answer.choices if "télétravail" in choice.label)
+    made = ask(built, telework.question)
+    assert made.status is Status.EXTRACTS
+    assert "Le télétravail est volontaire." in made.text
+    assert REPORT not in made.text
