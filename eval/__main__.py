@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -18,12 +18,13 @@ from ingest import pipeline
 from ingest.chunk import split_text
 from ingest.jobs import open_parts
 from rag import extracts, schemas
+from rag.cosines import Cosines
 from rag.errors import Conflict
 from rag.home import Home
 from rag.live import Live
 from rag.seams import Generator
 from rag.settings import Settings
-from rag.types import Chunk, Matrix, Principal
+from rag.types import Chunk, Principal
 from rag.wiring import Vauban, dense_weight, open_embedder, open_reranker, open_vauban
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -95,15 +96,20 @@ def measure_answers(
 
 
 @app.command("claims")
-def measure_claims(as_json: JsonOption = False) -> None:
-    """Measure the verification of claims on minimal pairs and true paraphrases."""
-    embedder = open_embedder(Settings.load())
-
-    def similarity(left: Sequence[str], right: Sequence[str]) -> Matrix:
-        cosines: Matrix = embedder.embed_passages(left) @ embedder.embed_passages(right).T
-        return cosines
-
-    found = claims.evaluate(similarity=similarity)
+def measure_claims(
+    split: SplitOption = None,
+    responses: Annotated[
+        Path | None, typer.Option("--responses", help="Rank these rated answers by faithfulness instead.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure the verification of claims on minimal pairs, true paraphrases and sentences worded freely."""
+    similarity = Cosines(open_embedder(Settings.load()))
+    if responses is not None:
+        rows = [json.loads(line) for line in responses.read_text(encoding="utf-8").splitlines() if line.strip()]
+        print(report.as_text(claims.rated(rows, similarity)))
+        return
+    found = claims.measure(split, similarity=similarity)
     print(json.dumps(found, ensure_ascii=False, indent=2) if as_json else claims.table(found))
 
 

@@ -1,20 +1,26 @@
 """How well the judge of claims tells supported sentences from unsupported ones; pure but for reading the golden files.
 
-Two golden sets: ``minimal_pairs.jsonl`` (a true sentence and one minimally wrong, for one passage) and
-``paraphrases.jsonl`` (true sentences as a faithful writer would put them, among distracting passages). Half of each
-is frozen: written before the judge and never tuned on. What is detected is an unsupported sentence.
+Three golden sets: ``minimal_pairs.jsonl`` (a true sentence and one minimally wrong, for one passage),
+``paraphrases.jsonl`` (true sentences as a faithful writer would put them, among distracting passages) and
+``claims_fr.*.jsonl`` (French sentences worded freely, true ones and ones with one thing wrong, each kind by its name).
+A part of each is frozen: written apart from the judge and never tuned on. What is detected is an unsupported sentence.
+
+English answers that three people rated (``--responses``) are ranked by their faithfulness.
 """
 
 from __future__ import annotations
 
 import json
+import statistics
+import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import resources
-from typing import Any
+from typing import Any, Final
 
 from rag.claims import DEFAULT, Similarity, Thresholds, judge
+from rag.faithfulness import faithfulness
 from rag.types import Chunk, Passage
 
 
@@ -66,7 +72,7 @@ class Score:
 
 
 def cases() -> list[Case]:
-    """Every golden case: two for each minimal pair, one for each paraphrase (kind ``paraphrase``)."""
+    """Every case of the first two sets: two for each minimal pair, one for each paraphrase (kind ``paraphrase``)."""
     found = []
     for row in _rows("minimal_pairs.jsonl"):
         passages = _passages([row | {"text": row["passage"]}], row["language"])
@@ -80,6 +86,141 @@ def cases() -> list[Case]:
         passages = _passages(row["passages"], row["language"])
         found.append(Case(row["id"], "paraphrase", row["language"], row["split"], row["sentence"], passages, True))
     return found
+
+
+FREE: Final = ("claims_fr.dev.jsonl", "claims_fr.frozen.jsonl")
+"""The files of sentences that are worded freely, one for each split."""
+
+
+def free_cases(split: str | None = None) -> list[Case]:
+    """The cases of the third set; ``split`` reads only its file."""
+    found = []
+    for name in FREE:
+        if split is not None and f".{split}." not in name:
+            continue
+        for row in _rows(name):
+            marks = "".join(f"[{n}]" for n in row["cited"])
+            passages = _passages(row["passages"], row["language"])
+            found.append(
+                Case(
+                    row["id"],
+                    row["kind"],
+                    row["language"],
+                    row["split"],
+                    f"{row['sentence']} {marks}",
+                    passages,
+                    row["supported"],
+                )
+            )
+    return found
+
+
+def measure(split: str | None = None, *, similarity: Similarity | None = None) -> dict[str, Any]:
+    """All three sets at once, or one split of them: see :func:`evaluate` and :func:`freely`."""
+    first = [case for case in cases() if split in (None, case.split)]
+    found = evaluate(first, similarity=similarity)
+    for name, scores in freely(free_cases(split), similarity=similarity).items():
+        if name in {"wrong", "milliseconds"}:
+            found[name] = [*found.get(name, []), *scores] if name == "wrong" else scores
+        else:
+            found["splits"].setdefault(name, {})["free"] = scores
+    return found
+
+
+def freely(
+    golden: Sequence[Case], *, similarity: Similarity | None = None, thresholds: Thresholds = DEFAULT
+) -> dict[str, Any]:
+    """Sentences worded freely: per split the scores of all and, per kind, of its wrong ones beside all true ones; the
+    curve of precision and recall over the score threshold; what was judged wrongly; and what a claim took."""
+    judged, seconds = [], []
+    for case in golden:
+        started = time.perf_counter()
+        claim = judge(case.sentence, case.passages, similarity=similarity, thresholds=thresholds)
+        seconds.append(time.perf_counter() - started)
+        judged.append((case, claim))
+    result: dict[str, Any] = {}
+    for split in sorted({case.split for case, _ in judged}):
+        own = [(case, claim) for case, claim in judged if case.split == split]
+        true = [(case, claim.supported) for case, claim in own if case.supported]
+        result[split] = {
+            "all": _report(_score([(case, claim.supported) for case, claim in own])),
+            "kinds": {
+                kind: _report(_score([*true, *((case, claim.supported) for case, claim in own if case.kind == kind)]))
+                for kind in sorted({case.kind for case, _ in own if not case.supported})
+            },
+            "curve": curve([(case.supported, claim.score) for case, claim in own]),
+        }
+    result["wrong"] = [
+        {"id": case.id, "split": case.split, "kind": case.kind, "supported": case.supported, "reason": claim.reason}
+        for case, claim in judged
+        if claim.supported != case.supported
+    ]
+    if seconds:
+        result["milliseconds"] = {
+            "median": round(1000 * statistics.median(seconds), 2),
+            "p95": round(1000 * sorted(seconds)[int(0.95 * len(seconds))], 2),
+        }
+    return result
+
+
+_STEPS: Final = tuple(round(0.05 * step, 2) for step in range(1, 20))
+
+
+def curve(scored: Sequence[tuple[bool, float]]) -> list[dict[str, float]]:
+    """For each threshold of the score: precision, recall and F1 of detecting unsupported sentences, and survival.
+
+    ``scored`` are pairs of whether a sentence is supported and its score; below the threshold it is rejected. The
+    score of a claim that a veto refuses lies below the threshold in force, whatever the figures say of it.
+    """
+    found = []
+    for threshold in _STEPS:
+        score = Score(
+            unsupported=sum(not supported for supported, _ in scored),
+            caught=sum(not supported and one < threshold for supported, one in scored),
+            supported=sum(supported for supported, _ in scored),
+            survived=sum(supported and one >= threshold for supported, one in scored),
+        )
+        figures = {name: round(getattr(score, name), 4) for name in ("precision", "recall", "f1", "survival")}
+        found.append({"threshold": threshold} | figures)
+    return found
+
+
+UNFAITHFUL: Final = 2
+"""Median rating, of 1 to 4, up to which an answer counts as unfaithful."""
+
+
+def rated(rows: Iterable[Mapping[str, Any]], similarity: Similarity) -> dict[str, Any]:
+    """How well :func:`rag.faithfulness.faithfulness` ranks answers that people rated: area under the ROC curve.
+
+    A row has ``response``, ``contexts``, ``model`` (the writer) and ``faithfulness_median``.
+    """
+    scored = [
+        (
+            str(row["model"]),
+            row["faithfulness_median"] <= UNFAITHFUL,
+            faithfulness(row["response"], row["contexts"], similarity, language=row.get("lang", "en")),
+        )
+        for row in rows
+    ]
+    return {
+        "answers": len(scored),
+        "unfaithful": sum(bad for _, bad, _ in scored),
+        "auc": _auc([(bad, score) for _, bad, score in scored]),
+        "writers": {
+            writer: _auc([(bad, score) for one, bad, score in scored if one == writer])
+            for writer in sorted({writer for writer, _, _ in scored})
+        },
+    }
+
+
+def _auc(scored: Sequence[tuple[bool, float]]) -> float | None:
+    """The chance that an unfaithful answer scores below a faithful one; ``None`` where one of the two is missing."""
+    bad = [score for unfaithful, score in scored if unfaithful]
+    good = [score for unfaithful, score in scored if not unfaithful]
+    if not bad or not good:
+        return None
+    won = sum((one < other) + 0.5 * (one == other) for one in bad for other in good)
+    return round(won / (len(bad) * len(good)), 4)
 
 
 def evaluate(
@@ -119,16 +260,22 @@ def table(result: dict[str, Any]) -> str:
     """The scores as aligned text: one line for each split and kind."""
     lines = [f"{'split':8}{'kind':16}{'wrong':>7}{'recall':>8}{'prec.':>8}{'F1':>8}{'true':>7}{'kept':>8}"]
     for split, scores in result["splits"].items():
-        rows = [
-            ("minimal pairs", scores["minimal_pairs"]),
-            *scores["kinds"].items(),
-            ("paraphrases", scores["paraphrases"]),
-        ]
+        rows = []
+        if "minimal_pairs" in scores:
+            rows = [("minimal pairs", scores["minimal_pairs"]), *scores["kinds"].items()]
+            rows.append(("paraphrases", scores["paraphrases"]))
+        if "free" in scores:
+            rows.append(("worded freely", scores["free"]["all"]))
+            rows += [(f"- {kind}", row) for kind, row in scores["free"]["kinds"].items()]
         lines += [
             f"{split:8}{kind:16}{row['unsupported']:>7}{row['recall']:>8.3f}{row['precision']:>8.3f}{row['f1']:>8.3f}"
             f"{row['supported']:>7}{row['survival']:>8.3f}"
             for kind, row in rows
         ]
+    if "milliseconds" in result:
+        lines.append(
+            "milliseconds a claim: {median} median, {p95} at the 95th percentile".format(**result["milliseconds"])
+        )
     return "\n".join(lines)
 
 

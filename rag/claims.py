@@ -10,6 +10,7 @@ verified is not supported; the reason that is told is the first check that faile
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from rag import alignment, scoring, sentences
 from rag.evidence import Unit, evidence
 from rag.language import detect
 from rag.quantities import folded
-from rag.types import Claim, Matrix, Passage, Reason, Span, Verdict
+from rag.types import Chunk, Claim, Matrix, Passage, Reason, Span, Verdict
 from rag.values import same_value
 from rag.verdicts import DEFAULT, PARTS, Outcome, Thresholds, spells, weigh
 from rag.wording import reading
@@ -48,7 +49,7 @@ def cited(sentence: str) -> tuple[str, tuple[int, ...]]:
     """The sentence without its marks, and the passages that the marks name, in order, each once."""
     numbers: list[int] = []
     for mark in sentences.MARK.findall(sentence):
-        for part in re.findall(r"(\d+)(?:\s*[-–]\s*(\d+))?", mark):
+        for part in re.findall(r"(\d+)(?:\s*(?:[-–]|à|to)\s*(\d+))?", mark.split("†")[0]):
             first, last = int(part[0]), int(part[1] or part[0])
             numbers += range(first, last + 1) if 0 <= last - first < 10 else [first, last]
     text = sentences.MARK.sub("", sentence)
@@ -179,14 +180,20 @@ def _figures(
     said = reading(text, "fr")
     laid = alignment.window(said, "fr", units)
     figures = alignment.measure(said, "fr", laid, units)
-    rest = [evidence(passage) for passage in others if _language(passage) == "fr"]
-    best = max((alignment.window(said, "fr", one).cover for one in rest), default=0.0)
+    rest = [passage.chunk for passage in others if _language(passage) == "fr"]
+    best = max((_reach(text, chunk) for chunk in rest), default=0.0)
     figures["rival"] = max(0.0, best - laid.cover)
     figures["margin"] = max(0.0, laid.cover - best) if rest else _ALONE
     figures["strict"] = float(outcome.reason is None)
     near = outcome.reason not in {None, Reason.LEXICAL}
     figures["refused"] = figures["exact"] ** 2 if near else 0.0
     return figures, laid
+
+
+@functools.lru_cache(maxsize=256)
+def _reach(text: str, chunk: Chunk) -> float:
+    """How much of a claim the best sentences of a chunk hold; kept, since a repair asks for each passage in turn."""
+    return alignment.window(reading(text, "fr"), "fr", evidence(Passage(0, chunk, 0.0))).cover
 
 
 _ALONE: Final = 0.3

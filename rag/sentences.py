@@ -12,11 +12,15 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 MARK: Final = re.compile(
-    r"[\[【]\s*(?:(?:passages?|sources?|extraits?|documents?|docs?|r[ée]f)\.?\s*)?(?:n°\s*)?"
-    r"\d{1,3}(?:\s*(?:,|;|et|and|&|-|–)\s*\d{1,3})*\s*[\]】]",
+    r"[\[【]{1,2}\s*\^?(?:(?:passages?|sources?|extraits?|documents?|docs?|r[ée]f|cit[ée]?)\.?\s*:?\s*)?(?:n°\s*)?"
+    r"\d{1,3}(?:\s*(?:,|;|et|and|&|-|–|à|to)\s*(?:(?:passages?|sources?|extraits?|documents?)\s*)?\d{1,3})*"
+    r"(?:†[^】\]\n]{0,40})?\s*[\]】]{1,2}"
+    r"|\((?:cf\.?\s*|voir\s*|see\s*)?(?:passages?|sources?|extraits?)\s*(?:n°\s*)?\[?\d{1,3}\]?"
+    r"(?:\s*(?:,|;|et|and|&|-|–)\s*\[?\d{1,3}\]?)*\)",
     re.IGNORECASE,
 )
-"""A citation mark as models write it: ``[1]``, ``[1, 2]``, ``[1-3]``, ``[Passage 2]``, ``【1】``."""
+"""A citation mark as models write it: ``[1]``, ``[1, 2]``, ``[1-3]``, ``[Passage 2]``, ``[[1]]``, ``[^1]``,
+``【1†source】``, ``(source 2)``."""
 
 _ABBREVIATIONS: Final = frozenset(
     "al alin ann approx art arts av bd cf chap circ dr ed env ex fig hab inc incl jr let lt ltd m max me mgr min ml "
