@@ -1,7 +1,8 @@
-"""The best verbatim sentences for a question, and whether the passages are about it at all. Pure.
+"""The best verbatim sentences for a question: which to quote, in which order, in how many words. Pure.
 
-Both look for the words of the question, by stem or by a family of synonyms. A word that few of the passages hold
-weighs more; one that none holds weighs most against them.
+Each sentence, item and row gets the probability that it holds the answer, from fitted trees over the words of the
+question that it holds, where it stands, and what kind of thing it has. ``rag/data/extracts.json`` has the trees and
+says on what they were fitted; ``eval/extraction.py`` fits them anew.
 """
 
 from __future__ import annotations
@@ -9,352 +10,276 @@ from __future__ import annotations
 import functools
 import json
 import math
-import re
-import tomllib
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import resources
 from typing import Final
 
-from rag.claims import Unit, evidence, spells
-from rag.lexical import terms
-from rag.quantities import Kind, folded
-from rag.references import asked as asked_references
+import numpy as np
+
+from rag.asking import Asked, Kind, asked
+from rag.glossary import Glossary
+from rag.quotable import SIGNS, Piece, held, language, of_text, pieces
+from rag.sufficiency import SUFFICIENT as SUFFICIENT
+from rag.sufficiency import names_article
+from rag.sufficiency import sufficiency as sufficiency
+from rag.trees import Numbers, Trees
 from rag.types import Passage
-from rag.wording import Reading, Word, reading, references
 
-SUFFICIENT: Final = 0.5
-"""Evidence whose :func:`sufficiency` is lower does not answer the question; the fitted intercept puts it here."""
+Span = tuple[int, int, int]
+"""A quote: the passage's number, and where it begins and ends in the chunk's text."""
 
-RANKED: Final = 0.6
-"""What the rank of its passage adds to a sentence that holds every word of the question, which counts 1."""
-AGAIN: Final = 0.8
-"""By how much each further sentence of one article counts less, so that several articles are quoted."""
-CLOSE: Final = 0.7
-"""Sentences that score less than this share of the best are not quoted. These three were chosen on the development
-and practice questions: where search finds the expected article for 0.80 of them, it is quoted for 0.76 and its value
-for 0.69, in 3.4 sentences; a share of 0.35 quotes no more of either, in 4.3."""
-_PREAMBLES: Final = frozenset({"Préambule", "Preamble"})
+AGAIN: Final = 0.3
+"""How much less each further sentence of one article counts, so that several articles are quoted."""
+CLOSE: Final = 0.05
+"""Sentences that count less than this share of the best are not quoted, where no number of words is given. With these
+two, wherever the search shows the expected article for a development question it is quoted, in 3.4 sentences."""
 
-_HOW_MANY: Final = re.compile(
-    r"\bcombien\b|\bquel (?:montant|taux|nombre|pourcentage|seuil|plafond|tarif|prix)|"
-    r"\bhow (?:many|much)\b|\bwhat (?:amount|rate|percentage|number)"
-)
-_WHEN: Final = re.compile(
-    r"\bquand\b|\bdelai|\bduree\b|\bquelle date\b|\bcombien de (?:temps|jours|mois|semaines)|"
-    r"\bhow (?:long|soon|often)\b|\bwhen\b|\bdeadline\b|\bavant quel|\ba partir de quel|"
-    r"\bjusqu'a quel|\bheures?\b"
-)
-_WHO: Final = re.compile(
-    r"\bqui\b(?! (?:est|sont) (?:possible|permis))|\bwho(?:m|se)?\b|\bquel (?:service|"
-    r"responsable)|\ba qui\b|\bpar qui\b"
-)
-_DETERMINERS: Final = frozenset(
-    "le la l les un une des du de d au aux pour en sur par mon ma mes son sa ses notre nos votre vos quel quelle quels "
-    "quelles sans avec a the an of for my your what which in on".split()
-)
-_COUNTING: Final = frozenset({Kind.NUMBER, Kind.PERCENT, Kind.MONEY, Kind.DURATION, Kind.MEASURE})
-_TIMING: Final = frozenset({Kind.DATE, Kind.DURATION})
+FEATURES: Final = (
+    "own", "own_rare", "nouns", "own_most", "missing", "headed", "before_more", "after_more", "passage", "pairs",
+    "density", "rank", "score", "own_score", "place", "first", "last", "length", "pieces", "row", "item",
+    "new_names", "new_figures", "focus", "count", "unmatched", "best_here", "below_here", "below_all", "rank_own",
+    "words", "name", "matched", "lead", "kind", "window", "after", "before", "pointing", "pointed_at",
+    "pointed_at_after", "idf_most", "rare_most", "rare_missing", *SIGNS, "fits",
+)  # fmt: skip
+"""What the trees weigh of a sentence, in order; :func:`candidates` computes them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Features:
-    """What :func:`sufficiency` weighs.
+class Candidate:
+    """Something that may be quoted, and whether it or its headings hold any word of the question."""
 
-    ``passage`` and ``sentence`` are the shares of the question's words that the best passage and the best sentence
-    hold, headings included; ``top`` the share in the passage that search ranks first; ``lead`` by how much the best
-    passage holds more than the second; ``missing`` counts, up to four, the weight of the words that the best passage
-    lacks; ``kind`` whether the best sentence has the kind of thing that is asked for. ``bm25`` is the best BM25 score
-    over ten, ``gap`` how far the first passage's stands above the next best; ``cosine`` and ``cosines`` are the best
-    cosine and the mean of the best three; ``length`` counts the question's terms, up to twelve.
-    """
-
-    passage: float
-    sentence: float
-    top: float
-    lead: float
-    missing: float
-    kind: float
-    bm25: float
-    cosine: float
-    cosines: float
-    gap: float
-    length: float
-
-    def __iter__(self) -> Iterator[float]:
-        return iter(getattr(self, one.name) for one in fields(self))
-
-
-def features(question: str, passages: Sequence[Passage], language: str = "fr") -> Features | None:
-    """What the passages hold of the question; ``None`` when there is nothing to weigh."""
-    asked = _asked(question, language)
-    if not passages or not asked.words:
-        return None
-    weights = asked.weights
-    total = sum(weights)
-
-    def share(row: Sequence[bool]) -> float:
-        return sum(weight for weight, found in zip(weights, row, strict=True) if found) / total
-
-    ordered = sorted(passages, key=lambda passage: (-passage.score, passage.n))
-    held = [[_in_passage(word, passage) for word in asked.words] for passage in ordered]
-    shares = sorted((share(row) for row in held), reverse=True)
-    best = max(held, key=share)
-    sentence, kind = 0.0, 0.0
-    for passage in ordered:
-        above = [_in_heading(word, passage) for word in asked.words]
-        for unit in evidence(passage):
-            row = [over or _in_unit(word, unit) for word, over in zip(asked.words, above, strict=True)]
-            fits = 1.0 if _fits(asked.wanted, unit) else 0.0
-            if (share(row) + 0.1 * fits) > (sentence + 0.1 * kind):
-                sentence, kind = share(row), fits
-    lacking = sum(weight for weight, found in zip(weights, best, strict=True) if not found)
-    words = [passage.sparse or 0.0 for passage in ordered]
-    near = sorted((passage.dense or 0.0 for passage in ordered), reverse=True)
-    second = sorted(words)[-2] if len(words) > 1 else 0.0
-    return Features(
-        passage=shares[0],
-        sentence=sentence,
-        top=share(held[0]),
-        lead=shares[0] - (shares[1] if len(shares) > 1 else 0.0),
-        missing=min(lacking, 4.0) / 4.0,
-        kind=kind,
-        bm25=max(words) / 10,
-        cosine=near[0],
-        cosines=sum(near[:3]) / 3,
-        gap=(words[0] - second) / 10,
-        length=min(len(set(terms(question, language))), 12) / 12,
-    )
-
-
-def sufficiency(question: str, passages: Sequence[Passage], language: str = "fr") -> float:
-    """How likely the passages answer the question, in ``[0, 1]``; refuse below :data:`SUFFICIENT`.
-
-    Passages that are the very article that the question names always suffice. Everything else is a logistic
-    regression on the :class:`Features`, their squares and products; ``rag/data/sufficiency.json`` holds it and says on
-    what it was fitted, ``eval/sufficiency.py`` fits it anew.
-    """
-    if names_article(question, passages):
-        return 1.0
-    found = features(question, passages, language)
-    return 0.0 if found is None else _model().probability(tuple(found))
-
-
-def names_article(question: str, passages: Sequence[Passage]) -> bool:
-    """Whether the question names, text and number, an article that is among the passages."""
-    exact, _ = asked_references(question)
-    return any(set(exact) & set(passage.chunk.own_references) for passage in passages)
-
-
-@dataclass(frozen=True, slots=True)
-class Regression:
-    """A logistic regression on standardised features, their squares and their products."""
-
-    intercept: float
-    means: tuple[float, ...]
-    scales: tuple[float, ...]
-    weights: tuple[float, ...]
-
-    def probability(self, values: Sequence[float]) -> float:
-        terms_ = expanded(
-            [(value - mean) / scale for value, mean, scale in zip(values, self.means, self.scales, strict=True)]
-        )
-        weighed = self.intercept + sum(w * x for w, x in zip(self.weights, terms_, strict=True))
-        return 1.0 / (1.0 + math.exp(-max(-50.0, min(50.0, weighed))))
-
-
-def expanded(values: Sequence[float]) -> list[float]:
-    """The values, then every product of two of them, squares included, in order."""
-    return [*values, *(values[i] * values[j] for i in range(len(values)) for j in range(i, len(values)))]
-
-
-@functools.cache
-def _model() -> Regression:
-    fitted = json.loads((resources.files("rag") / "data" / "sufficiency.json").read_text(encoding="utf-8"))
-    return Regression(fitted["intercept"], tuple(fitted["means"]), tuple(fitted["scales"]), tuple(fitted["weights"]))
+    passage: Passage
+    piece: Piece
+    place: int
+    about: bool
 
 
 def extracts(
-    question: str, passages: Sequence[Passage], *, limit: int = 4, language: str = "fr"
-) -> list[tuple[int, int, int]]:
-    """The best whole sentences, items and rows as ``(passage n, start, end)``: the best passage first, each in order.
+    question: str,
+    passages: Sequence[Passage],
+    *,
+    limit: int = 4,
+    words: int | None = None,
+    language: str = "fr",
+    glossary: Glossary | None = None,
+) -> list[Span]:
+    """The best whole sentences, items and rows: the best passage first, each passage in reading order.
 
-    An article that the question names is quoted from its beginning. Otherwise the passage that search ranks first
-    gives one unless it has nothing like the best. An item brings its lead-in and a row its header, each as a span of
-    its own. A second sentence of one article must be better than the first of another by a quarter.
+    At most ``limit`` of them, and at most ``words`` words where that is given: then what is best still fits, and a
+    best sentence that is longer by itself is cut to the words around those of the question. An item brings its lead-in
+    and a row its header: in one span where they touch, else each in its own. An article that the question names is
+    quoted from its beginning. Without ``words``, only what comes near the best is quoted, of several articles.
     """
     if named := [passage for passage in passages if names_article(question, [passage])]:
         best = min(named, key=lambda passage: (-passage.score, passage.n))
-        return [(best.n, unit.start, unit.end) for unit in evidence(best)[:limit]]
-    asked = _asked(question, language)
-    pool = [(score, unit) for score, unit in _ranked(asked, passages) if score > 0]
-    if not pool:
+        beginning = [Candidate(best, piece, 0, True) for piece in pieces(best) if words is None or piece.words <= words]
+        return _spans(_within(beginning, limit, words), passages)
+    read = asked(question, language, glossary)
+    found, rows = candidates(read, passages)
+    if not found:
         return []
-    by_number = {passage.n: passage for passage in passages}
-    places = sorted(passages, key=lambda passage: (-passage.score, passage.n))
-    order = {passage.n: place for place, passage in enumerate(places)}
-    enough = CLOSE * pool[0][0]
-    first = [unit for score, unit in pool if order[unit.passage] == 0 and score >= enough]
-    chosen = list(dict.fromkeys([pool[0][1], *first[:1]]))[:limit]
-    while len(chosen) < limit:
-        taken = Counter(_article(by_number[unit.passage]) for unit in chosen)
-        said = {unit.text for unit in chosen}
-        left = [(score, unit) for score, unit in pool if score >= enough and unit.text not in said]
-        if not left:
+    likely = model().probabilities(rows)
+    order = sorted(range(len(found)), key=lambda one: (-likely[one], one))
+    if words is not None:
+        best_piece = found[order[0]]
+        if best_piece.piece.words > words:
+            return [_cut(read, best_piece, words)]
+        return _spans(_within([found[one] for one in order], limit, words), passages)
+    return _spans(_varied(found, likely, order, limit), passages)
+
+
+def _within(ranked: Sequence[Candidate], limit: int, words: int | None) -> list[Candidate]:
+    """The first that fit into what is left of the words, lead-ins counted."""
+    chosen: list[Candidate] = []
+    shown: set[tuple[int, int, int]] = set()
+    left = math.inf if words is None else words
+    for candidate in ranked:
+        if len(chosen) == limit:
             break
-        chosen.append(max(left, key=lambda one: one[0] * AGAIN ** taken[_article(by_number[one[1].passage])])[1])
-    spans = {(u.passage, *span): None for u in chosen for span in _whole(by_number[u.passage].chunk.text, u)}
-    return sorted(spans, key=lambda span: (order[span[0]], span[1]))
+        parts = [(candidate.passage.n, *span) for span in _parts(candidate)]
+        text = candidate.passage.chunk.text
+        cost = sum(len(text[start:end].split()) for n, start, end in parts if (n, start, end) not in shown)
+        if 0 < cost <= left:
+            chosen.append(candidate)
+            shown.update(parts)
+            left -= cost
+    return chosen
 
 
-# --- the question -----------------------------------------------------------------------------------------------
+def _varied(found: Sequence[Candidate], likely: Numbers, order: Sequence[int], limit: int) -> list[Candidate]:
+    """The likeliest, a further one of the same article at a discount, none that says again what another says."""
+    enough = CLOSE * likely[order[0]]
+    chosen: list[Candidate] = []
+    left = [one for one in order if likely[one] >= enough and found[one].about]
+    while left and len(chosen) < limit:
+        taken = Counter(_article(candidate.passage) for candidate in chosen)
+        best = max(left, key=lambda one: (likely[one] * AGAIN ** taken[_article(found[one].passage)], -one))
+        chosen.append(found[best])
+        said = {_text(candidate) for candidate in chosen}
+        left = [one for one in left if _text(found[one]) not in said]
+    return chosen
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """A question's words that carry meaning, how much each says, its references, and what it asks for."""
-
-    words: tuple[tuple[Word, str], ...]
-    weights: tuple[float, ...]
-    references: frozenset[str]
-    wanted: str | None
-
-
-@functools.cache
-def _asking(kind: str, language: str) -> frozenset[str]:
-    """The words that questions are made of (``""``), those that say little (``_light``), and weak stems (``_weak``)."""
-    lists = tomllib.loads((resources.files("rag") / "data" / "asking.toml").read_text(encoding="utf-8"))
-    return frozenset(folded(word) for word in str(lists[("en" if language == "en" else "fr") + kind]).split())
-
-
-@functools.lru_cache(maxsize=64)
-def _asked(question: str, language: str) -> _Asked:
-    said = reading(question, language)
-    words: dict[str, Word] = {}
-    for word in said.words:
-        text = question[word.start : word.end]
-        if not word.ids or (" " not in text and word.name is None and folded(text) in _asking("", language)):
-            continue
-        stems = terms(text, language)
-        words.setdefault(" ".join(stems) or folded(text), word)
-    plain = folded(question)
-    wanted = (
-        "when"
-        if _WHEN.search(plain)
-        else "how many"
-        if _HOW_MANY.search(plain)
-        else "who"
-        if _WHO.search(plain)
-        else None
-    )
-    weights = tuple(_weight(question, word, key, language) for key, word in words.items())
-    return _Asked(tuple((word, key) for key, word in words.items()), weights, references(said), wanted)
-
-
-def _weight(question: str, word: Word, key: str, language: str) -> float:
-    """How much it tells that a passage lacks the word: nouns most, words that answers often lack least."""
-    weight = 1.0 if _is_noun(question, word) else 0.5
-    light = folded(question[word.start : word.end]) in _asking("_light", language)
-    weak = all(stem in _asking("_weak", language) for stem in key.split())
-    return weight * (0.3 if light or weak else 1.0)
-
-
-def _is_noun(question: str, word: Word) -> bool:
-    """Whether a word follows a determiner or preposition and is no infinitive: what a question is about."""
-    before = re.findall(r"[^\W_]+", folded(question[: word.start]))
-    own = folded(question[word.start : word.end])
-    return bool(before) and before[-1] in _DETERMINERS and not re.search(r"(?:er|ir|re|oir)$", own)
-
-
-@functools.lru_cache(maxsize=512)
-def _cached(text: str, language: str) -> tuple[Reading, frozenset[str]]:
-    return reading(text, language), frozenset(terms(text, language))
-
-
-def _language(passage: Passage) -> str:
-    return "en" if passage.chunk.language == "en" else "fr"
-
-
-def _in(word: tuple[Word, str], text: str, language: str) -> bool:
-    said, stems = _cached(text, language)
-    meaning, key = word
-    if all(stem in stems for stem in key.split()):
-        return True
-    if any(meaning.like(other) for other in said.words):
-        return True
-    return meaning.name is not None and spells(meaning.name, text)
-
-
-def _in_passage(word: tuple[Word, str], passage: Passage) -> bool:
-    return _in(word, passage.chunk.text, _language(passage)) or _in_heading(word, passage)
-
-
-def _in_heading(word: tuple[Word, str], passage: Passage) -> bool:
-    return _in(word, passage.chunk.breadcrumb, _language(passage))
-
-
-def _in_unit(word: tuple[Word, str], unit: Unit) -> bool:
-    meaning, key = word
-    if any(meaning.like(other) for other in unit.words):
-        return True
-    stems = _cached(unit.text, "en" if unit.language == "en" else "fr")[1]
-    return all(stem in stems for stem in key.split())
-
-
-def _fits(wanted: str | None, unit: Unit) -> bool:
-    """Whether the unit has the kind of thing that is asked for: a number, a date or duration, somebody."""
-    kinds = {value.kind for value in unit.values}
-    if wanted == "how many":
-        return bool(kinds & _COUNTING)
-    if wanted == "when":
-        return bool(kinds & _TIMING)
-    if wanted == "who":
-        return any(word.roles and "0" not in word.roles for word in unit.words)
-    return True
-
-
-# --- the sentences ----------------------------------------------------------------------------------------------
-
-
-def _ranked(asked: _Asked, passages: Sequence[Passage]) -> list[tuple[float, Unit]]:
-    """Every unit with its score, best first: the words of the question it holds, its passage's rank, what is asked."""
-    units = [(passage, unit) for passage in passages for unit in evidence(passage)]
-    if not units:
-        return []
-    held = [[_in_unit(word, unit) for word in asked.words] for _, unit in units]
-    headed = [[_in_heading(word, passage) for word in asked.words] for passage, _ in units]
-    weights = [
-        math.log((len(units) + 1) / (sum(row[column] for row in held) + 0.5)) for column in range(len(asked.words))
-    ]
-    total = sum(weights) or 1.0
-    best = max((passage.score for passage in passages), default=0.0)
-    scored = []
-    for (passage, unit), row, above in zip(units, held, headed, strict=True):
-        own = sum(weight for weight, found in zip(weights, row, strict=True) if found)
-        over = sum(w for w, found, other in zip(weights, row, above, strict=True) if other and not found)
-        score = (own + 0.4 * over) / total
-        score += RANKED * (passage.score / best if best > 0 else 0.0)
-        if passage.chunk.reference in _PREAMBLES:
-            score *= 0.5
-        if asked.wanted is not None and _fits(asked.wanted, unit):
-            score += 0.15
-        if not any(row) and not any(above):
-            score = 0.0
-        scored.append((score, unit))
-    return sorted(scored, key=lambda one: -one[0])
+def _text(candidate: Candidate) -> str:
+    return candidate.passage.chunk.text[candidate.piece.start : candidate.piece.end]
 
 
 def _article(passage: Passage) -> tuple[str, str]:
     return passage.chunk.document, passage.chunk.reference
 
 
-def _whole(text: str, unit: Unit) -> list[tuple[int, int]]:
-    """The unit's span, before it the lead-in of an item or the header of a row."""
-    spans = [(unit.start, unit.end)]
-    if unit.lead is not None:
-        spans.insert(0, unit.lead)
-    start, end = spans[-1]
+def _spans(chosen: Sequence[Candidate], passages: Sequence[Passage]) -> list[Span]:
+    """The chosen pieces as spans in reading order, spans that touch joined where one leads the other in."""
+    places = {p.n: place for place, p in enumerate(sorted(passages, key=lambda one: (-one.score, one.n)))}
+    spans = {(candidate.passage.n, *span): None for candidate in chosen for span in _parts(candidate)}
+    return sorted(spans, key=lambda span: (places[span[0]], span[1]))
+
+
+def _parts(candidate: Candidate) -> list[tuple[int, int]]:
+    """The piece's span with the sign that closes it; before it the lead-in of an item or the header of a row."""
+    text, piece = candidate.passage.chunk.text, candidate.piece
+    end = piece.end
     while end < len(text) and text[end] in " ;" and text[end : end + 2].strip() == ";":
         end += 1
-    return [*spans[:-1], (start, end)]
+    if piece.lead is None:
+        return [(piece.start, end)]
+    return [piece.lead, (piece.start, end)]
+
+
+def _cut(read: Asked, candidate: Candidate, words: int) -> Span:
+    """The run of so many words of a long sentence that holds most of the question's."""
+    text, piece = candidate.passage.chunk.text, candidate.piece
+    places = []
+    at = piece.start
+    for word in text[piece.start : piece.end].split():
+        at = text.index(word, at)
+        places.append((at, at + len(word)))
+        at += len(word)
+    speech = language(candidate.passage)
+    wanted = read.content
+    hits = [any(of_text(text[start:end], speech).worth(term) for term in wanted) for start, end in places]
+    best = max(range(len(places) - words + 1), key=lambda first: (sum(hits[first : first + words]), -first))
+    return candidate.passage.n, places[best][0], places[best + words - 1][1]
+
+
+# --- what the trees weigh ---------------------------------------------------------------------------------------
+
+
+def candidates(read: Asked, passages: Sequence[Passage]) -> tuple[list[Candidate], Numbers]:
+    """Everything that may be quoted, and the :data:`FEATURES` of each as a row; passages by their rank."""
+    terms = read.content or read.terms
+    ordered = sorted(passages, key=lambda passage: (-passage.score, passage.n))
+    units = [
+        (place, passage, number, piece)
+        for place, passage in enumerate(ordered)
+        for number, piece in enumerate(pieces(passage))
+    ]
+    if not units or not terms:
+        return [], np.zeros((0, len(FEATURES)))
+    lengths = Counter(place for place, *_ in units)
+    looked = [held(piece.stems) for *_, piece in units]
+    own = np.array([[one.worth(term) for term in terms] for one in looked])
+    headings = [[of_text(p.chunk.breadcrumb, language(p)).worth(term) for term in terms] for p in ordered]
+    texts = [[of_text(p.chunk.text, language(p)).worth(term) for term in terms] for p in ordered]
+    above = np.array([headings[place] for place, *_ in units])
+    whole = np.maximum(above, [texts[place] for place, *_ in units])
+    share = np.array([term.share for term in terms])
+    idf = np.log((len(units) + 1) / ((own > 0).sum(axis=0) + 0.5)) * share
+    rare = np.array([0.3 + term.rarity for term in terms]) * share
+    nouns = np.array([float(term.noun) for term in terms])
+    total = float(idf.sum()) or 1.0
+    matched = own @ idf / total
+    best_in = [max(matched[i] for i, unit in enumerate(units) if unit[0] == place) for place in range(len(ordered))
+               if lengths[place]]  # fmt: skip
+    best_at = dict(zip(sorted(lengths), best_in, strict=True))
+    place_of = np.argsort(np.argsort(-matched, kind="stable"))
+    asked_stems = {stem for term in read.terms for stem in term.stems}
+    pairs = [(one.stems[0], other.stems[0]) for one, other in zip(read.terms, read.terms[1:], strict=False)]
+    best_score = max((passage.score for passage in ordered), default=0.0) or 1.0
+    nothing = np.zeros(len(terms))
+    kind = list(Kind).index(read.kind) / len(Kind)
+    rows = []
+    for i, (place, passage, number, piece) in enumerate(units):
+        here = own[i]
+        before = own[i - 1] if number else nothing
+        closing = number + 1 == lengths[place]
+        after = nothing if closing else own[i + 1]
+        follows = not closing and units[i + 1][3].pointing
+        fits = piece.answers(read.kind)
+        rows.append(
+            (
+                matched[i],
+                here @ rare / (rare.sum() or 1.0),
+                here @ nouns / (nouns.sum() or 1.0),
+                here.max(),
+                ((here == 0) & (above[i] == 0)) @ rare,
+                np.maximum(above[i] - here, 0) @ idf / total,
+                np.maximum(before - here, 0) @ idf / total,
+                np.maximum(after - here, 0) @ idf / total,
+                whole[i] @ idf / total,
+                _pairs(piece, pairs),
+                sum(stem in asked_stems for stem in piece.stems) / max(1, len(piece.stems)),
+                1 / (1 + place),
+                passage.score / best_score,
+                passage.score,
+                number / max(1, lengths[place] - 1),
+                number == 0,
+                closing,
+                math.log1p(piece.words),
+                min(lengths[place], 20) / 20,
+                piece.row,
+                piece.item,
+                min(6, sum(not asked_stems.intersection(word) for word in piece.capitals)) / 6,
+                min(6, sum(not asked_stems.intersection(word) for word in piece.figures)) / 6,
+                bool(read.focus) and looked[i].stems.issuperset(read.focus),
+                (here > 0).sum(),
+                (here == 0).sum(),
+                best_at[place],
+                best_at[place] - matched[i],
+                matched.max() - matched[i],
+                min(place_of[i], 10) / 10,
+                len(terms) / 12,
+                any(term.name and worth == 1 for term, worth in zip(terms, here, strict=True)),
+                here @ idf,
+                piece.lead is not None,
+                kind,
+                _window(piece, asked_stems),
+                after @ idf / total,
+                before @ idf / total,
+                piece.pointing,
+                follows,
+                (after @ idf / total) if follows else 0.0,
+                (here * idf).max(),
+                (here * rare).max(),
+                ((here == 0) * rare).max(),
+                *piece.signs,
+                0.5 if fits is None else fits,
+            )
+        )
+    found = [
+        Candidate(passage, piece, place, bool(own[i].any() or above[i].any()))
+        for i, (place, passage, _, piece) in enumerate(units)
+    ]
+    # Rounded, so that the last bits of a sum decide nothing: thresholds lie between what was seen.
+    return found, np.array(rows, dtype=np.float64).round(6)
+
+
+def _pairs(piece: Piece, wanted: Sequence[tuple[str, str]]) -> float:
+    """The share of the question's neighbouring words that are neighbours here too, one word between them or none."""
+    near = {*zip(piece.stems, piece.stems[1:], strict=False), *zip(piece.stems, piece.stems[2:], strict=False)}
+    return sum(pair in near for pair in wanted) / max(1, len(wanted))
+
+
+def _window(piece: Piece, wanted: set[str]) -> float:
+    """How many of the question's words stand close together."""
+    starts = range(0, max(1, len(piece.stems) - 5), 3)
+    most = max(len(wanted.intersection(piece.stems[start : start + 12])) for start in starts)
+    return most / max(1, min(len(wanted), 6))
+
+
+@functools.cache
+def model() -> Trees:
+    """The fitted trees."""
+    return Trees.read(json.loads((resources.files("rag") / "data" / "extracts.json").read_text(encoding="utf-8")))
