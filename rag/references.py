@@ -24,6 +24,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from rag.codes import codes
@@ -472,6 +473,7 @@ def article_keys(number: str, document_title: str, kind: SectionKind = SectionKi
     return tuple(keys)
 
 
+@lru_cache(maxsize=4096)
 def text_key(title: str) -> str | None:
     """The key that the versions of one text share: its title without numbers and dates; ``None`` where little is left.
 
