@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from eval import answers, cases, claims, gate, hostile, injection, report, retrieval, runs, speed
+from eval import answers, cases, claims, extraction, gate, hostile, injection, report, retrieval, runs, speed
 from eval.compare import compare
 from eval.page import page
 from ingest import pipeline
@@ -225,6 +225,48 @@ def check_floors(
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
+
+
+@app.command("extraction")
+def measure_extraction(
+    dataset: Annotated[Path, typer.Option("--dataset", help="Folder in the BEIR layout whose queries have answers.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Measure how often the answer is inside the sentences that are quoted, within 60 and 120 words."""
+    settings = Settings.load()
+    about = report.facts(settings=_chosen(settings), models={}, corpus=dataset.name)
+    found = extraction.evaluate(_spans_of(dataset, settings), dataset=dataset.name, run=about)
+    print(report.as_text(found.as_json()) if as_json else found.as_table())
+
+
+@app.command("quotes", hidden=True)
+def fit_quotes(
+    dataset: Annotated[list[Path], typer.Option("--dataset", help="Folders whose queries have answers.")],
+    every: Annotated[int, typer.Option("--every", min=1, help="Take one query in so many.")] = 1,
+) -> None:
+    """Fit anew which sentences are quoted, on data sets and on the development and practice questions."""
+    settings = Settings.load()
+    sets = {folder.name: extraction.rows(_spans_of(folder, settings, every)) for folder in dataset}
+    with open_vauban(settings, generate=False) as vauban:
+        vauban.warm()
+        sets["golden"] = extraction.rows(extraction.of_golden(vauban.engine, _reader(vauban)))
+    trees, figures = extraction.fit(sets)
+    extraction.write(trees, figures, Path(extracts.__file__).parent / "data" / "extracts.json")
+    print(report.as_text(figures))
+
+
+def _spans_of(dataset: Path, settings: Settings, every: int = 1) -> list[extraction.Asked]:
+    from rag.adapters.qdrant_edge import EdgeStore
+
+    return extraction.read(
+        dataset,
+        split=_split,
+        embedder=open_embedder(settings),
+        open_store=EdgeStore.open,
+        cache=settings.root / "cache" / "vectors",
+        every=every,
+        dense_weight=dense_weight(settings),
+    )
 
 
 @app.command("sufficiency", hidden=True)

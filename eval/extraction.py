@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import gzip
+import json
 import re
 import tempfile
 import unicodedata
@@ -21,15 +22,14 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
-from eval import report, retrieval
-from eval.cases import Case
+from eval import report, retrieval, sufficiency
 from eval.vectors import CachedEmbedder
-from rag import asking, context, extracts, lexical
-from rag.engine import PASSAGES
+from rag import asking, context, extracts, language, lexical
+from rag.engine import PASSAGES, Engine
 from rag.retrieval import Retriever
 from rag.seams import Embedder
 from rag.trees import Trees
-from rag.types import Chunk, Hit, Passage, Point, Scope
+from rag.types import Chunk, Hit, Passage, Point, Principal, Question, Scope
 
 WORDS: Final = (60, 120)
 """The lengths of display that are measured."""
@@ -192,13 +192,18 @@ def _spanned(folder: Path) -> list[Spanned]:
     return [Spanned.model_validate_json(line) for line in content.splitlines() if line.strip()]
 
 
-def of_cases(asked: Iterable[tuple[Case, Sequence[Passage], frozenset[str]]]) -> list[Asked]:
-    """Golden questions that have short answers, with the passages shown for each and the ids of the expected chunks."""
-    return [
-        Asked(case.id, case.text, case.language or "fr", case.answers, expected, tuple(passages))
-        for case, passages, expected in asked
-        if case.answers and expected
-    ]
+def of_golden(engine: Engine, reader: Principal) -> list[Asked]:
+    """The golden questions that may be tuned on and have short answers, with the passages that a reader is shown."""
+    asked = []
+    for _, case in sufficiency.questions():
+        if not case.answers:
+            continue
+        passages = sufficiency.shown_for(engine, Question(case.text, reader, as_of=case.as_of))
+        documents = frozenset(one.chunk.id for one in passages if sufficiency.expects(case, [one]))
+        if documents:
+            speech = language.detect(case.text)
+            asked.append(Asked(case.id, case.text, speech, case.answers, documents, tuple(passages)))
+    return asked
 
 
 # --- fitting ----------------------------------------------------------------------------------------------------
@@ -298,3 +303,8 @@ def as_json(trees: Trees, figures: Mapping[str, object]) -> dict[str, Any]:
         "figures": dict(figures),
         **trees.numbers(),
     }
+
+
+def write(trees: Trees, figures: Mapping[str, object], path: Path) -> None:
+    """Write the numbers where the engine reads them."""
+    path.write_text(json.dumps(as_json(trees, figures), separators=(",", ":")) + "\n", encoding="utf-8")

@@ -90,27 +90,27 @@ def examples(engine: Engine, reader: Principal, glossary: Glossary | None = None
     found: list[Example] = []
     for group, (name, case) in enumerate(questions()):
         question = Question(case.text, reader, as_of=case.as_of)
-        versions = [(_shown(engine, question), not case.unanswerable, True)]
+        versions = [(shown_for(engine, question), not case.unanswerable, True)]
         if not case.unanswerable:
-            others = [hit for hit in engine.search(question, DEPTH) if not _expected(case, context.canonical([hit]))]
+            others = [hit for hit in engine.search(question, DEPTH) if not expects(case, context.canonical([hit]))]
             versions.append((context.canonical(others[:PASSAGES]), False, False))
         for passages, answerable, asked in versions:
             if sufficiency.names_article(case.text, passages):
                 continue
             values = sufficiency.features(case.text, passages, language.detect(case.text), glossary)
             if values is not None:
-                shown = not answerable or _expected(case, passages)
+                shown = not answerable or expects(case, passages)
                 found.append(Example(tuple(values), answerable, asked, shown, group, name))
     return found
 
 
-def _shown(engine: Engine, question: Question) -> tuple[Passage, ...]:
+def shown_for(engine: Engine, question: Question) -> tuple[Passage, ...]:
     """The passages of the answer, before it is judged whether they suffice; none where a fixed reply comes first."""
     first = next(engine.answer(question), None)
     return first.passages if isinstance(first, PassagesFound) else ()
 
 
-def _expected(case: Case, passages: Sequence[Passage]) -> bool:
+def expects(case: Case, passages: Sequence[Passage]) -> bool:
     """Whether an expected article is among the passages."""
     read = [schemas.passage(passage) for passage in passages]
     return any(matches(expected, passage, case.language) for expected in case.expected for passage in read)
