@@ -9,7 +9,7 @@ keeps them from being shown as a contradiction.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations, islice
 from typing import Final
 
@@ -30,7 +30,7 @@ from rag.points import (
     set_apart,
     statements,
 )
-from rag.quantities import Quantity, folded
+from rag.quantities import Bound, Kind, Quantity, Relation, folded
 from rag.types import Conflict, Passage, Reason, Span
 from rag.wording import Modality, Word
 
@@ -46,11 +46,13 @@ SAME_BUT_DENIED: Final = 0.7
 """How alike they must be when one only denies or forbids what the other says: there is no value to go by."""
 NEAR_BEST: Final = 0.65
 """A sentence that holds less than this share of what the best sentence holds of the question does not answer it."""
-WITHIN: Final = 0.25
-"""How much more surely two articles of one document must speak of one point: a text seldom contradicts itself."""
+WITHIN: Final = 0.75
+"""The share of each other's words that two articles of one document must hold: a text seldom contradicts itself."""
+LEAST: Final = 0.33
+"""Below this share of its words in the other a sentence is about something of its own, however short the other is."""
 PROBES: Final = 3
 """Sentences with which texts that contradict them are looked for."""
-ALIKE: Final = 0.65
+ALIKE: Final = 0.62
 """The share of each other's words that two sentences hold when one of them says little of the question."""
 WHOLE: Final = 0.95
 """The share of its words above which a short sentence counts as held by a longer one."""
@@ -65,8 +67,9 @@ def conflicts(question: str, passages: Sequence[Passage], language: str = "fr") 
     meet never contradict each other, and neither do texts in two languages. One pair of documents is told once.
     """
     found: dict[tuple[str, str], tuple[float, Conflict]] = {}
+    answers = _answers(question)
     for one, other in _pairs(question, passages, language):
-        reason, alike = _contradiction(one, other)
+        reason, alike = _contradiction(one, other, answers)
         if reason is None:
             continue
         first, second = sorted((one, other), key=lambda side: precedence(side.passage))
@@ -80,7 +83,7 @@ def conflicts(question: str, passages: Sequence[Passage], language: str = "fr") 
 
 
 def probes(question: str, passages: Sequence[Passage], language: str = "fr") -> tuple[str, ...]:
-    """What to search for, after the question, to find texts that contradict the likeliest answers: those sentences.
+    """What to search for, after the question, to find texts that contradict its likeliest answers: it and each of them.
 
     A text that contradicts the answer says nearly the same as the answer, and need not say it in the words of the
     question. Hits of these searches are worth adding only where :func:`conflicts` then names them.
@@ -89,13 +92,7 @@ def probes(question: str, passages: Sequence[Passage], language: str = "fr") -> 
     telling = [one for one in stated if one.values or one.said.negative or one.said.modalities]
     top = max((one.passage.score for one in telling), default=0.0) or 1.0
     best = sorted(telling, key=lambda one: (-one.concerned - 0.3 * one.passage.score / top, precedence(one.passage)))
-    texts = (f"{one.unit.text} {_last(one.passage)}".strip() for one in best)
-    return tuple(islice(dict.fromkeys(texts), PROBES))
-
-
-def _last(passage: Passage) -> str:
-    """The nearest heading: it often holds the subject that the sentence leaves out."""
-    return passage.chunk.path[-1] if passage.chunk.path else passage.chunk.title
+    return tuple(islice(dict.fromkeys(f"{question} {one.unit.text}" for one in best), PROBES))
 
 
 def precedence(passage: Passage) -> tuple[int, int, int]:
@@ -132,30 +129,69 @@ def _much_alike(one: Statement, other: Statement) -> bool:
         return False
     less, more = sorted((held(one, other), held(other, one)))
     enough = min(3, len(one.own), len(other.own))
-    return (less >= ALIKE or more >= WHOLE) and in_common(one, other) >= enough
+    return (less + more >= 2 * ALIKE or more >= WHOLE) and in_common(one, other) >= enough
 
 
-def _contradiction(one: Statement, other: Statement) -> tuple[Reason | None, float]:
-    """What the two contradict each other in, and how alike they are otherwise."""
+def _contradiction(
+    one: Statement, other: Statement, answers: Callable[[Quantity], bool]
+) -> tuple[Reason | None, float]:
+    """What the two contradict each other in, and how alike they are otherwise.
+
+    Only values count that ``answers`` takes for an answer.
+    """
     alike = likeness(one, other)
-    if one.passage.chunk.document == other.passage.chunk.document:
-        alike -= WITHIN
-    if alike + FITTING < SAME or in_common(one, other) < 1 or set_apart(one, other):
+    less, more = sorted((held(one, other), held(other, one)))
+    if one.passage.chunk.document == other.passage.chunk.document and less < WITHIN:
+        return None, alike
+    if alike + FITTING < SAME or less < LEAST or in_common(one, other) < 1 or set_apart(one, other):
         return None, alike
     if not _opposed(one, other) and rates_meet(one.said, other.said):
         for mine, theirs in rivals(one, other):
             fitting = FITTING if limits_alike(mine, theirs) else 0.0
             reason = difference(mine, theirs) if alike + fitting >= SAME else None
-            if reason is None or differently(one, mine, other, theirs):
+            if reason is None or not (answers(mine) and answers(theirs)) or differently(one, mine, other, theirs):
                 continue
             if not (_elsewhere(one, other, theirs) or _elsewhere(other, one, mine)):
                 return reason, alike
-    shares = sorted((held(one, other), held(other, one)))
-    if shares[0] < SAME_BUT_DENIED and not (shares[0] >= 0.5 and shares[1] >= WHOLE):
+    if less < SAME_BUT_DENIED and not (less >= 0.5 and more >= WHOLE):
+        return None, alike
+    if any(side.unit.anaphoric and not _IMPERSONAL.match(folded(side.unit.text)) for side in (one, other)):
         return None, alike
     if not differently(one, None, other, None) and not of_another(one, other, beside=True):
         return _denial(one, other), alike
     return None, alike
+
+
+_TIME: Final = frozenset({Kind.DATE, Kind.DURATION})
+_WANTED: Final[tuple[tuple[re.Pattern[str], Callable[[Quantity], bool]], ...]] = (
+    (
+        re.compile(r"jusqu'a quand|jusqu'a quelle date|\bdate\b|avant quand|\bdeadline\b|\bby when\b|\buntil when\b"),
+        lambda value: (
+            value.kind is Kind.DATE
+            or (value.kind is Kind.DURATION and (value.bound is Bound.WITHIN or value.relation is not Relation.NONE))
+        ),
+    ),
+    (
+        re.compile(r"\bquelle heure\b|\bwhat time\b"),
+        lambda value: value.kind is Kind.DURATION and value.unit == "minute",
+    ),
+    (
+        re.compile(
+            r"\bcombien (?:de (?:temps|jours|mois|semaines)|d'(?:heures|annees))|\bquel delai|\bhow (?:long|soon)\b"
+        ),
+        lambda value: value.kind in {*_TIME, Kind.NUMBER},
+    ),
+    (
+        re.compile(r"\bcombien (?:ca )?cout|\bquel (?:prix|tarif|montant)|\bhow much\b"),
+        lambda value: value.kind in {Kind.MONEY, Kind.PERCENT, Kind.NUMBER},
+    ),
+)
+
+
+def _answers(question: str) -> Callable[[Quantity], bool]:
+    """Which values can answer the question at all: a date and no amount for "until when"; any where that is open."""
+    plain = folded(question)
+    return next((able for asks, able in _WANTED if asks.search(plain)), lambda value: True)
 
 
 def _elsewhere(one: Statement, other: Statement, value: Quantity) -> bool:
@@ -177,6 +213,7 @@ def _opposed(one: Statement, other: Statement) -> bool:
     return any(word.opposes(their) and not holds(word, other.own) for word in one.own for their in other.own)
 
 
+_IMPERSONAL: Final = re.compile(r"il (?:est|n'est|faut|ne faut|convient)\b|it is\b")
 _FREELY: Final = re.compile(
     r"\b(?:sans condition|quel(?:le)?s? que (?:soit|soient)|without (?:any )?condition|regardless|whatever)\b"
 )

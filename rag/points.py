@@ -60,7 +60,11 @@ def _of(passage: Passage, asked: Sequence[tuple[Word, float]]) -> Iterator[State
     for unit in units:
         start = _reason_ends(unit)
         own = content(word for word in unit.words if word.start >= start)
-        lent = (*content(unit.around.words), *(content(unit.near) if unit.anaphoric or unit.lead else ()))
+        lent = (
+            *content(unit.around.words),
+            *(content(unit.near) if unit.anaphoric or unit.lead else ()),
+            *(word for value in unit.values for word in _measured(value.unit, unit.language)),
+        )
         told = sum(weight for word, weight in asked if holds(word, own))
         near = sum(
             weight * (0.8 if holds(word, lent) else 0.5)
@@ -97,6 +101,19 @@ _DETERMINERS: Final = frozenset(
 def _asking(name: str) -> frozenset[str]:
     lists = tomllib.loads((resources.files("rag") / "data" / "asking.toml").read_text(encoding="utf-8"))
     return frozenset(folded(word) for word in str(lists[name]).split())
+
+
+_MEASURED: Final = {
+    "celsius": {"fr": "température", "en": "temperature"}, "km/h": {"fr": "vitesse", "en": "speed"},
+    "kg": {"fr": "poids", "en": "weight"}, "dB": {"fr": "bruit", "en": "noise"},
+}  # fmt: skip
+"""What a value in some units is of, said or not: 19 °C is a temperature."""
+
+
+@functools.cache
+def _measured(unit: str, language: str) -> tuple[Word, ...]:
+    name = _MEASURED.get(unit, {}).get(language)
+    return content(reading(name, language).words) if name else ()
 
 
 _PREAMBLES: Final = frozenset({"Préambule", "Preamble"})

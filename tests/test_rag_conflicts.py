@@ -18,7 +18,7 @@ FROZEN = "f713561c7a1287358f2a84ff47be17a9caf698326de55da842889ca54e1cce0a"
 """SHA-256 of the frozen rows, which were written before the module: a change of one is a change of the measure."""
 PRECISION, RECALL = 0.89, 0.8
 """What the frozen half must keep."""
-MISSED = {"cf-162", "cf-163", "cf-164", "cf-170", "cf-173", "cf-175"}
+MISSED = {"cf-163", "cf-164", "cf-170", "cf-173", "cf-175"}
 """Asked in words that the texts do not have, so that nothing shows that the two sentences are what is asked about."""
 _YES_OR_NO = {Reason.NEGATION, Reason.MODALITY}
 
@@ -141,7 +141,7 @@ def test_two_versions_meet_only_when_both_may_be_in_force() -> None:
 
 
 def test_probes_are_the_sentences_that_answer() -> None:
-    """The likeliest answer, with its heading, finds texts that say the same thing otherwise."""
+    """The question with the likeliest answer finds texts that say the same thing otherwise."""
     [first, *_] = probes(QUESTION, (passage(1, f"Les agents sont informés. {LOW}"), passage(2, "Autre chose.")))
-    assert first.startswith(LOW)
+    assert first == f"{QUESTION} {LOW}"
     assert probes(QUESTION, ()) == ()
