@@ -30,6 +30,7 @@ from rag import (
     rewrite,
     scope,
     sentences,
+    spelling,
     telling,
     timing,
     versions,
@@ -280,19 +281,21 @@ class Engine:
                 seen, source = replace(seen, as_of=day), AsOfSource.QUESTION
                 retrieved = self._search(sought, seen, clock)
         passages = context.canonical(retrieved.hits)
-        found = _Found(passages, seen, source, retrieved, asked, dated)
+        # What follows reads the words as they were searched.
+        meant = spelling.corrected(sought, retrieved.corrections)
+        found = _Found(passages, seen, source, retrieved, asked, dated, meant)
         with clock.stage("homonyms"):
             homonyms = self._homonyms(sought, seen)
         if homonyms:
-            labels = list(dict.fromkeys(references.text_title(hit.chunk) for hit in homonyms))
+            labels = list(dict.fromkeys(references.text_title(hit.chunk) for hit in homonyms))[: clarify.MOST]
             unclear = clarify.asking(clarify.About.TEXT, text, labels, speech)
             found = replace(found, passages=context.canonical(homonyms), unclear=unclear)
         else:
             with clock.stage("sufficiency"):
-                enough = bool(passages) and extracts.sufficiency(sought, passages, speech) >= extracts.SUFFICIENT
+                enough = bool(passages) and extracts.sufficiency(meant, passages, speech) >= extracts.SUFFICIENT
             if enough:
                 with clock.stage("conflicts"):
-                    passages, contradictions = self._conflicts(sought, retrieved.hits, passages, seen, speech)
+                    passages, contradictions = self._conflicts(meant, retrieved.hits, passages, seen, speech)
                 found = replace(found, passages=passages, sufficient=True, conflicts=contradictions)
             if enough and not found.conflicts:
                 with clock.stage("clarity"):
@@ -422,7 +425,7 @@ class Engine:
                 spans = self._quoted(self.generator, blank, cancelled, waiting)
         if not spans:
             with clock.stage("extracts"):
-                spans = extracts.extracts(blank.question, blank.passages, limit=EXTRACTS, language=blank.language)
+                spans = extracts.extracts(found.meant, blank.passages, limit=EXTRACTS, language=blank.language)
         if not spans:
             yield from self._refuse(blank, written, found, clock)
             return
@@ -508,7 +511,7 @@ class Engine:
         siblings = self._siblings(cited, found.scope) if cited else []
         notices: list[Notice] = []
         day = found.scope.as_of or scope.today()
-        if found.asked is not None and found.source is AsOfSource.QUESTION:
+        if found.asked is not None and found.source is AsOfSource.QUESTION and day != scope.today():
             notices.append(versions.asked_notice(found.dated, found.asked, day, cited, siblings, blank.language))
         notices += versions.notices(cited, siblings, day, scope.today(), blank.language)
         if corrections := [(one.word, one.suggestion) for one in found.retrieved.corrections]:
@@ -538,7 +541,7 @@ class _Found:
     """What is known before anything is written.
 
     ``source`` and ``asked`` say where the day of the scope comes from, ``dated`` in which words it was read;
-    ``unclear`` is what must be asked back.
+    ``meant`` is the question without them, its spelling corrected; ``unclear`` is what must be asked back.
     """
 
     passages: tuple[Passage, ...]
@@ -547,6 +550,7 @@ class _Found:
     retrieved: Retrieved = _NOTHING
     asked: timing.AskedDay | None = None
     dated: str = ""
+    meant: str = ""
     sufficient: bool = False
     conflicts: tuple[Conflict, ...] = ()
     unclear: clarify.Clarification | None = None

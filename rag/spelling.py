@@ -118,6 +118,13 @@ def prepare(*languages: str) -> None:
         corrections("qwzx", language)
 
 
+def corrected(text: str, found: Sequence[Correction]) -> str:
+    """``text`` with each word of ``found``, which are corrections of it, as it was meant."""
+    for one in sorted(found, key=lambda one: -one.start):
+        text = text[: one.start] + one.suggestion + text[one.end :]
+    return text
+
+
 def ordinary(word: str, language: str) -> bool:
     """Whether ``word``, folded, stands in the dictionary of ``language``."""
     return word in _dictionary(language if language in LANGUAGES else LANGUAGES[0]).frequencies

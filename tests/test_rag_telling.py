@@ -249,3 +249,12 @@ def test_a_number_that_several_texts_have_is_asked_back() -> None:
     assert made.status is Status.EXTRACTS
     assert "Le télétravail est volontaire." in made.text
     assert REPORT not in made.text
+
+
+def test_a_misspelled_word_is_searched_as_what_was_meant_and_said() -> None:
+    """Whether the evidence suffices is judged on the words that were meant, too."""
+    answer = ask(engine(DECISION), "Jusqu'à quelle date peut-on reporter les conjés anuels non pris ?")
+    assert answer.status is Status.EXTRACTS
+    told = [notice.text for notice in answer.notices if notice.kind is NoticeKind.SPELLING]
+    assert told
+    assert "annuels" in told[0]

@@ -17,7 +17,7 @@ from typing import Final
 
 from rag import schemas
 from ui.turn import Phase, Turn, shown
-from ui.words import EXAMPLES, LANGUAGES, REASONS, day, example, say
+from ui.words import EXAMPLES, LANGUAGES, REASONS, day, example, say, spaced
 
 PREVIEW: Final = 180
 """Characters of a passage that show while its card is closed: about two lines."""
@@ -204,12 +204,12 @@ def _inline(turn: Turn, start: int, end: int, language: str) -> str:
     for number, claim in enumerate(turn.claims):
         if claim.start is None or claim.end is None or claim.start < at or claim.end > end:
             continue
-        pieces.append(safe(turn.text[at : claim.start]))
+        pieces.append(safe(spaced(turn.text[at : claim.start])))
         sentence = _marked(turn, claim.start, claim.end, number, set(claim.passages), language)
         pieces.append(sentence if shown(claim) else f'<span class="unsupported">{sentence}</span>')
         at = claim.end
     if turn.claims:
-        pieces.append(safe(turn.text[at:end]))
+        pieces.append(safe(spaced(turn.text[at:end])))
     else:  # still being written: which sentence cites what is not known yet
         pieces.append(_marked(turn, at, end, None, {passage.n for passage in turn.passages or ()}, language))
     return "".join(pieces)
@@ -223,9 +223,9 @@ def _marked(turn: Turn, start: int, end: int, claim: int | None, cited: set[int]
         n = int(mark[1])
         if n not in cited or n not in by_number:
             continue
-        pieces += [safe(turn.text[at : mark.start()]), _mark(turn.number, by_number[n], claim, language)]
+        pieces += [safe(spaced(turn.text[at : mark.start()])), _mark(turn.number, by_number[n], claim, language)]
         at = mark.end()
-    pieces.append(safe(turn.text[at:end]))
+    pieces.append(safe(spaced(turn.text[at:end])))
     return "".join(pieces)
 
 

@@ -255,14 +255,19 @@ _WIDE: Final = re.compile(r" (?=[?!:;»])|(?<=«) ")
 def say(key: str, language: str, *values: object) -> str:
     """The text for ``key`` in ``language``, its ``{}`` filled in order; ``values`` are not escaped."""
     french, english = _WORDS[key]
-    text = _WIDE.sub("\u00a0", french) if language == "fr" else english
+    text = spaced(french) if language == "fr" else english
     return text.format(*values) if values else text
+
+
+def spaced(text: str) -> str:
+    """``text`` with the blanks of French punctuation kept on one line; as long as before."""
+    return _WIDE.sub("\u00a0", text)
 
 
 def example(corpus: str, language: str) -> str:
     """A question to try on a corpus of the samples; empty for any other."""
     french, english = EXAMPLES.get(corpus, ("", ""))
-    return _WIDE.sub("\u00a0", french) if language == "fr" else english
+    return spaced(french) if language == "fr" else english
 
 
 def day(date: dt.date, language: str) -> str:
