@@ -101,6 +101,14 @@ def precedence(passage: Passage) -> tuple[int, int, int]:
     return -(rank.height if rank else 0), -(start.toordinal() if start else 0), passage.n
 
 
+def whole(place: Span, passage: Passage) -> tuple[Span, ...]:
+    """What must be shown to understand a place: before a row the head of its table, before an item its lead-in."""
+    unit = next((unit for unit in evidence(passage) if unit.start == place.start), None)
+    if unit is None or unit.lead is None:
+        return (place,)
+    return Span(place.passage, *unit.lead), place
+
+
 def _span(side: Statement) -> Span:
     return Span(side.passage.n, side.unit.start, side.unit.end)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rag.conflicts import conflicts, precedence, probes
+from rag.conflicts import conflicts, precedence, probes, whole
 from rag.types import Chunk, Conflict, NormRank, Passage, Reason, Validity
 from tests.golden_passages import passages, rows
 
@@ -122,6 +122,24 @@ def test_the_places_are_the_two_sentences() -> None:
     [conflict] = conflicts(QUESTION, (passage(1, text), passage(2, HIGH)))
     place = min((conflict.first, conflict.second), key=lambda span: span.passage)
     assert text[place.start : place.end] == LOW
+
+
+def test_many_false_notes_do_not_outvote_a_decree() -> None:
+    """Five notes that agree with each other stand below the one decree that they contradict."""
+    notes = [passage(n, LOW, NormRank.INTERNAL_NOTE, dt.date(2026, 1, n)) for n in range(1, 6)]
+    found = conflicts(QUESTION, (*notes, passage(6, HIGH)))
+    assert found
+    assert {conflict.first.passage for conflict in found} == {6}
+
+
+def test_a_row_is_shown_with_the_head_of_its_table() -> None:
+    """A cell means nothing without its column."""
+    table = "Prime | Montant\nPrime de fin d'année | 200 euros\nPrime de rentrée | 90 euros"
+    read = (passage(1, table), passage(2, LOW, NormRank.INTERNAL_NOTE))
+    [conflict] = conflicts(QUESTION, read)
+    shown = [table[place.start : place.end] for place in whole(conflict.first, read[0])]
+    assert shown == ["Prime | Montant", "Prime de fin d'année | 200 euros"]
+    assert whole(conflict.second, read[1]) == (conflict.second,)
 
 
 def test_what_is_not_asked_is_not_told() -> None:
