@@ -405,10 +405,12 @@ def _bounded(value: Quantity, unit: Unit) -> Quantity:
 
 
 def _alike_placed(one: Unit, mine: Quantity, other: Unit, theirs: Quantity) -> bool:
-    """Whether both values are what is ruled, or both the threshold of a condition."""
-    if _in_condition(mine, one) == _in_condition(theirs, other):
-        return True
-    return {mine.bound, theirs.bound} <= {Bound.LESS_THAN, Bound.MORE_THAN}
+    """Whether both values are what is ruled, or both a threshold: "an absence of less than a month"."""
+    return _is_threshold(mine, one) == _is_threshold(theirs, other)
+
+
+def _is_threshold(value: Quantity, unit: Unit) -> bool:
+    return value.bound in {Bound.LESS_THAN, Bound.MORE_THAN} or _in_condition(value, unit)
 
 
 def _in_condition(value: Quantity, unit: Unit) -> bool:
