@@ -69,6 +69,7 @@ _READING_PROGRAM: Final = (
     "ingest/sniff.py",
     "ingest/validity.py",
     "ingest/parsers",
+    "rag/codes.py",
     "rag/references.py",
     "rag/sentences.py",
 )
