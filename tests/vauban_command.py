@@ -38,11 +38,15 @@ class Done:
 
 @dataclass(frozen=True)
 class Command:
-    """Runs ``vauban`` in ``folder``, whose sub-folder ``home`` is its home; ``prefix`` wraps the process."""
+    """Runs ``vauban`` in ``folder``, whose sub-folder ``home`` is its home; ``prefix`` wraps the process.
+
+    ``patience`` is the seconds that one command may take.
+    """
 
     folder: Path
     environ: Mapping[str, str] = field(default_factory=lambda: FAKES)
     prefix: Sequence[str] = ()
+    patience: float = PATIENCE
 
     @property
     def home(self) -> Path:
@@ -56,7 +60,7 @@ class Command:
             capture_output=True,
             text=True,
             check=False,
-            timeout=PATIENCE,
+            timeout=self.patience,
             stdin=subprocess.DEVNULL,
         )
         assert "Traceback" not in done.stderr, done.stderr
