@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,6 +36,9 @@ AGAIN: Final = 0.3
 CLOSE: Final = 0.05
 """Sentences that count less than this share of the best are not quoted, where no number of words is given. With these
 two, wherever the search shows the expected article for a development question it is quoted, in 3.4 sentences."""
+
+WORTH: Final = 4
+"""Words that must be left for the beginning of one more sentence to be shown."""
 
 FEATURES: Final = (
     "own", "own_rare", "nouns", "own_most", "missing", "headed", "before_more", "after_more", "passage", "pairs",
@@ -67,10 +71,11 @@ def extracts(
 ) -> list[Span]:
     """The best whole sentences, items and rows: the best passage first, each passage in reading order.
 
-    At most ``limit`` of them, and at most ``words`` words where that is given: then what is best still fits, and a
-    best sentence that is longer by itself is cut to the words around those of the question. An item brings its lead-in
-    and a row its header: in one span where they touch, else each in its own. An article that the question names is
-    quoted from its beginning. Without ``words``, only what comes near the best is quoted, of several articles.
+    At most ``limit`` of them, and at most ``words`` words where that is given: then what fits is quoted, the next
+    sentence is begun in what is left, and a best sentence that is longer by itself is cut to the words around those of
+    the question. Without ``words`` every quote is whole, and only what comes near the best is quoted, of several
+    articles. An item brings its lead-in and a row its header, each as a span of its own. An article that the question
+    names is quoted from its beginning.
     """
     if named := [passage for passage in passages if names_article(question, [passage])]:
         best = min(named, key=lambda passage: (-passage.score, passage.n))
@@ -86,7 +91,10 @@ def extracts(
         best_piece = found[order[0]]
         if best_piece.piece.words > words:
             return [_cut(read, best_piece, words)]
-        return _spans(_within([found[one] for one in order], limit, words), passages)
+        ranked = [found[one] for one in order]
+        chosen = _within(ranked, limit, words)
+        begun = _begun(ranked, chosen, words) if len(chosen) < limit else None
+        return _spans(chosen, passages, begun)
     return _spans(_varied(found, likely, order, limit), passages)
 
 
@@ -106,6 +114,19 @@ def _within(ranked: Sequence[Candidate], limit: int, words: int | None) -> list[
             shown.update(parts)
             left -= cost
     return chosen
+
+
+def _begun(ranked: Sequence[Candidate], chosen: Sequence[Candidate], words: int) -> Span | None:
+    """The beginning of the next sentence, in the words that the chosen ones leave."""
+    shown = {(one.passage.n, *span) for one in chosen for span in _parts(one)}
+    texts = {one.passage.n: one.passage.chunk.text for one in chosen}
+    left = words - sum(len(texts[n][start:end].split()) for n, start, end in shown)
+    rest = (one for one in ranked if one not in chosen and one.piece.lead is None and one.piece.words > left)
+    following = next(rest, None)
+    if following is None or left < WORTH:
+        return None
+    piece = following.piece
+    return following.passage.n, piece.start, _places(following)[left - 1][1]
 
 
 def _varied(found: Sequence[Candidate], likely: Numbers, order: Sequence[int], limit: int) -> list[Candidate]:
@@ -130,10 +151,12 @@ def _article(passage: Passage) -> tuple[str, str]:
     return passage.chunk.document, passage.chunk.reference
 
 
-def _spans(chosen: Sequence[Candidate], passages: Sequence[Passage]) -> list[Span]:
-    """The chosen pieces as spans in reading order, spans that touch joined where one leads the other in."""
+def _spans(chosen: Sequence[Candidate], passages: Sequence[Passage], begun: Span | None = None) -> list[Span]:
+    """The chosen pieces and the begun one as spans: the best passage first, each in reading order."""
     places = {p.n: place for place, p in enumerate(sorted(passages, key=lambda one: (-one.score, one.n)))}
     spans = {(candidate.passage.n, *span): None for candidate in chosen for span in _parts(candidate)}
+    if begun is not None:
+        spans[begun] = None
     return sorted(spans, key=lambda span: (places[span[0]], span[1]))
 
 
@@ -150,18 +173,19 @@ def _parts(candidate: Candidate) -> list[tuple[int, int]]:
 
 def _cut(read: Asked, candidate: Candidate, words: int) -> Span:
     """The run of so many words of a long sentence that holds most of the question's."""
-    text, piece = candidate.passage.chunk.text, candidate.piece
-    places = []
-    at = piece.start
-    for word in text[piece.start : piece.end].split():
-        at = text.index(word, at)
-        places.append((at, at + len(word)))
-        at += len(word)
+    text, places = candidate.passage.chunk.text, _places(candidate)
     speech = language(candidate.passage)
     wanted = read.content
     hits = [any(of_text(text[start:end], speech).worth(term) for term in wanted) for start, end in places]
     best = max(range(len(places) - words + 1), key=lambda first: (sum(hits[first : first + words]), -first))
     return candidate.passage.n, places[best][0], places[best + words - 1][1]
+
+
+def _places(candidate: Candidate) -> list[tuple[int, int]]:
+    """Where the words of a piece stand in its text."""
+    piece = candidate.piece
+    words = re.finditer(r"\S+", candidate.passage.chunk.text[piece.start : piece.end])
+    return [(piece.start + word.start(), piece.start + word.end()) for word in words]
 
 
 # --- what the trees weigh ---------------------------------------------------------------------------------------

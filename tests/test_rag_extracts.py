@@ -104,12 +104,21 @@ def test_the_best_passage_is_quoted_first_and_the_others_after_it() -> None:
 
 
 def test_a_number_of_words_is_never_exceeded() -> None:
-    """With ``words`` given, what is shown has at most so many, and goes on while something still fits."""
-    few = shown("Combien de jours de congés annuels ont les titulaires ?", limit=20, words=14)
+    """With ``words`` given, what fits is shown, and the next sentence is begun in what is left."""
+    few = shown("Combien de jours de congés annuels ont les titulaires ?", limit=20, words=17)
     many = shown("Combien de jours de congés annuels ont les titulaires ?", limit=20, words=60)
     assert few[0] == LEAVE.split(". ")[0] + "."
-    assert sum(len(quote.split()) for quote in few) <= 14
-    assert 14 < sum(len(quote.split()) for quote in many) <= 60
+    assert 14 <= sum(len(quote.split()) for quote in few) <= 17
+    assert 17 < sum(len(quote.split()) for quote in many) <= 60
+
+
+def test_the_next_sentence_is_begun_in_the_words_that_are_left() -> None:
+    """A last quote may end before its sentence does; none is begun for fewer than four words."""
+    text = "Le badge perdu coûte dix euros. Le badge perdu est refait à la loge en trois jours ouvrés au plus."
+    spans = extracts("Combien coûte un badge perdu ?", [passage(1, text, "Badges")], words=11)
+    assert [text[start:end] for _, start, end in spans] == [text.split(". ")[0] + ".", "Le badge perdu est refait"]
+    (whole,) = extracts("Combien coûte un badge perdu ?", [passage(1, text, "Badges")], words=9)
+    assert text[whole[1] : whole[2]] == text.split(". ")[0] + "."
 
 
 def test_a_sentence_longer_than_the_words_is_cut_around_those_of_the_question() -> None:
