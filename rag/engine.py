@@ -78,7 +78,7 @@ UNCITED = 2
 """Sentences in a row without any citation after which the model is taken not to understand what is asked of it."""
 HOMONYMS = 24
 """Hits among which articles of one number are looked for: more texts than a reader can choose from."""
-PROBED = 4
+PROBED = 6
 """Hits of each search for a text that contradicts the likely answer."""
 HOPELESS = 3
 """Unsupported sentences in a row after which the draft is given up and the extracts are given instead."""

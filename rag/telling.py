@@ -111,10 +111,15 @@ def contradictions(
     yield text.say(text.gap + replies.lead(Status.CONFLICTING_SOURCES, language))
     sides = dict.fromkeys(side for conflict in found for side in (conflict.first, conflict.second))
     # A low norm that contradicts two higher ones stands below both.
-    for side in sorted(sides, key=lambda side: conflicts.precedence(by_number[side.passage])[0]):
+    told: set[int] = set()
+    for side in sorted(sides, key=lambda side: conflicts.precedence(by_number[side.passage])):
         passage = by_number[side.passage]
-        yield text.say(f"\n\n{_headed(passage, today, language)}")
-        yield _quote(text, passage, side.start, side.end, language)
+        if passage.n not in told:
+            yield text.say(f"\n\n{_headed(passage, today, language)}")
+        told.add(passage.n)
+        # A row is read with the head of its table, an item with what leads it in.
+        for span in conflicts.whole(side, passage):
+            yield _quote(text, passage, span.start, span.end, language)
 
 
 def sources(text: Text, passages: Sequence[Passage], today: dt.date, language: str) -> Sentence:
