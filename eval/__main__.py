@@ -101,6 +101,7 @@ def measure_claims(
     responses: Annotated[
         Path | None, typer.Option("--responses", help="Rank these rated answers by faithfulness instead.")
     ] = None,
+    save: SaveOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure the verification of claims on minimal pairs, true paraphrases and sentences worded freely."""
@@ -110,6 +111,12 @@ def measure_claims(
         print(report.as_text(claims.rated(rows, similarity)))
         return
     found = claims.measure(split, similarity=similarity)
+    if save:
+        settings = Settings.load()
+        about = report.facts(
+            settings=_chosen(settings), models={"embedder": open_embedder(settings).fingerprint}, corpus="golden"
+        )
+        runs.save(claims.as_run(split, similarity, about), save)
     print(json.dumps(found, ensure_ascii=False, indent=2) if as_json else claims.table(found))
 
 

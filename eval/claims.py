@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from importlib import resources
 from typing import Any, Final
 
+from eval import runs
 from rag.claims import DEFAULT, Similarity, Thresholds, judge
 from rag.faithfulness import faithfulness
 from rag.types import Chunk, Passage
@@ -318,4 +319,66 @@ def _passages(rows: Sequence[dict[str, Any]], language: str) -> tuple[Passage, .
             1.0,
         )
         for number, row in enumerate(rows, start=1)
+    )
+
+
+def as_run(split: str | None, similarity: Similarity | None, facts: Mapping[str, Any]) -> runs.Run:
+    """The same as a run that is kept, drawn and compared: a row per sentence, right or wrong, with its reason.
+
+    ``figures`` are of the detection of unsupported sentences: over the sentences worded freely (``free …``), by kind of
+    what is wrong with them (``free number f1``…), and over the minimal pairs (``pairs …``).
+    """
+    started = time.perf_counter()
+    asked = [case for case in cases() if split in (None, case.split)]
+    free = free_cases(split)
+    freely_worded = {case.id for case in free}
+    judged = [(case, judge(case.sentence, case.passages, similarity=similarity)) for case in (*asked, *free)]
+    rows = [
+        runs.Row(
+            id=case.id,
+            values={
+                "right": float(claim.supported == case.supported),
+                ("kept" if case.supported else "caught"): float(claim.supported == case.supported),
+            },
+            groups={"kind": case.kind, "split": case.split, "language": case.language},
+            failed=claim.supported != case.supported,
+            detail={"sentence": case.sentence, "supported": case.supported, "reason": claim.reason},
+        )
+        for case, claim in judged
+    ]
+    of_free = [(case, claim) for case, claim in judged if case.id in freely_worded]
+    true = [(case, claim.supported) for case, claim in of_free if case.supported]
+    figures: dict[str, float] = {}
+    parts = {"free": [(case, claim.supported) for case, claim in of_free]}
+    parts["pairs"] = [
+        (case, claim.supported) for case, claim in judged if case.id not in freely_worded and case.kind != "paraphrase"
+    ]
+    for kind in sorted({case.kind for case, _ in of_free if not case.supported}):
+        parts[f"free {kind}"] = [*true, *((case, one.supported) for case, one in of_free if case.kind == kind)]
+    for name, own in parts.items():
+        score = _score(own)
+        for figure in ("f1", "precision", "recall", "survival"):
+            figures[f"{name} {figure}"] = round(getattr(score, figure), 4)
+    drawn = curve([(case.supported, claim.score) for case, claim in of_free])
+    return runs.Run(
+        kind=runs.Kind.CLAIMS,
+        name=split or "all",
+        definitions={
+            "right": "sentences judged as they are labelled / sentences",
+            "kept": "true sentences that were kept / true sentences",
+            "caught": "wrong sentences that were rejected / wrong sentences",
+        },
+        rows=rows,
+        figures=figures,
+        curves=[
+            runs.Curve(
+                title="Detecting unsupported sentences that are worded freely",
+                x="recall",
+                y="precision",
+                points=[(one["recall"], one["precision"]) for one in drawn],
+                chosen=(figures["free recall"], figures["free precision"]),
+            )
+        ],
+        facts=dict(facts),
+        seconds=round(time.perf_counter() - started, 3),
     )

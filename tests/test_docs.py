@@ -306,6 +306,7 @@ def test_the_corpus_file_that_is_shown_is_right(readme: str, tmp_path: Path) -> 
     (text,) = blocks(readme, "toml")
     assert tomllib.loads(text)["groups"] == ["agents"]
     (tmp_path / "corpus.toml").write_text(text, encoding="utf-8")
+    (tmp_path / "glossaire.toml").write_text('same = [["CET", "compte épargne-temps"]]', encoding="utf-8")
     corpus = manifest.declared(tmp_path, "rh")
     assert corpus is not None
     assert corpus.contact
