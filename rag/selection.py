@@ -23,9 +23,10 @@ SHINGLE: Final = 3
 """Words of a shingle."""
 FREE: Final = 3
 """Passages of one document that stand without a discount: an article, the one before it and the one after it."""
-CROWDED: Final = 0.93
-"""What each further passage of a document counts for, of what the one before counted for. A passage that is far
-ahead of the other documents' keeps its place."""
+CROWDED: Final = 0.96
+"""What each further passage of a document counts for, of what the one before counted for. A passage that is far ahead
+of the other documents' keeps its place: of 210 development and practice questions 194 have their article among the six
+best with and without this, in 3.2 documents instead of 3.0. With .93 one loses it."""
 BROUGHT: Final = 2
 """Passages that may come along beside those that were searched."""
 SOURCES: Final = 3
