@@ -33,6 +33,8 @@ LENT: Final = 0.6
 """What a word counts that only the headings or the sentences before lend."""
 _LIGHT: Final = 0.35
 _HEAVY: Final = 1.5
+_CLAUSE: Final = 2
+"""Full words from which a stretch between commas or "and" is a clause of its own."""
 _WIDEST: Final = 3
 """Sentences in a window."""
 _UNIVERSAL: Final = re.compile(
@@ -46,17 +48,25 @@ _EASING: Final = re.compile(
     r"\b(?:suffi(?:t|sent)?|simple|seul(?:e|es|s)?|sans (?:que|avoir|qu)|des |deja|libre|n'a pas a|n'ont pas a|"
     r"n'a besoin|lui-meme|elle-meme|eux-memes|vous-meme|non plus|meme|encore)\b"
 )
+_GENERIC: Final = frozenset({"0", "1"})
+"""The roles of whoever is concerned and of the body itself, which are named and left out at will."""
 _TOKEN: Final = re.compile(r"\w+")
 _ADDITION: Final = re.compile(r"\b(?:et|ou|ainsi que|plus|and|or|as well as)\b(?:\s\w+'?){0,3}\s*$")
 _DENIAL: Final = re.compile(
-    r"\b(?:ne|n'|pas|non|ni|jamais|aucune?|nul(?:le)?|rien|personne|sans|hors|hormis|sauf|excepte\w*|a defaut|"
-    r"en l'absence|absence d|exclu\w*|interdi\w*|proscri\w*|prohib\w*|refus\w*|rejet\w*|impossible|inutil\w*|"
-    r"irrevocable\w*|irrecevab\w*|caduc\w*|abrog\w*|supprim\w*|perdu\w*|perdre|perd|perdent|disparai\w*|cess\w*|"
-    r"echapp\w*|inoccup\w*|inelig\w*|indu\w*|dispens\w*|exempt\w*|exoner\w*|priv(?:e|es|ee|ees|er)\b|retir\w*|"
-    r"annul\w*|suspend\w*|empech\w*|incompatib\w*|plus de\b(?= \w+ (?:dans|a ))|not|no|never|neither|nor|without|"
-    r"cannot|none|except|unless|forbid\w*|prohibit\w*|exclud\w*|reject\w*)\b"
+    r"\b(?:(?:ne |n')(?:\S+ ){0,4}?(?:pas|jamais|guere|rien|personne)\b(?! plus)|(?:^|(?<=[,:;] ))pas\b(?! plus)|"
+    r"non|ni|jamais|aucune?|nul(?:le)?|rien|sans|hors|hormis|sauf|excepte\w*|"
+    r"a defaut|en l'absence|absence d|exclu\w*|interdi\w*|proscri\w*|prohib\w*|refus\w*|rejet\w*|impossible|inutil\w*|"
+    r"irrevocable\w*|irrecevab\w*|caduc\w*|abrog\w*|supprim\w*|perdu\w*|perdre|perd|perdent|disparai\w*|disparu\w*|"
+    r"cess\w*|echapp\w*|inoccup\w*|inelig\w*|indu\w*|dispens\w*|exempt\w*|exoner\w*|priv(?:e|es|ee|ees|er)\b|"
+    r"retir\w*|annul\w*|suspend\w*|empech\w*|incompatib\w*|en dehors|silence|"
+    r"not|no|never|neither|nor|without|cannot|none|except|unless|forbid\w*|prohibit\w*|exclud\w*|reject\w*)\b"
 )
-"""A negation, or a word that denies by itself."""
+"""A word that denies by itself; negations of verbs are the reading's."""
+_LIMITING: Final = re.compile(
+    r"\b(?:pas plus d|sans (?:pouvoir |que )?(?:\w+ ){0,2}(?:au-dela|plus|exced\w*|depass\w*|limite)|"
+    r"sans (?:attendre|delai)|non seulement|sans prejudice)"
+)
+"""Words of denial that only limit."""
 _CALENDAR_FROM: Final = 22
 """The first scale of contraries that tells days, months and ways to count apart (the lists of French)."""
 _CHOICE: Final = re.compile(
@@ -151,10 +161,11 @@ def measure(said: Reading, language: str, laid: Window, passage: Sequence[Unit])
         "kin": sum(0.5 < one < 1.0 for one in degrees) / max(1, len(claim)),
         "words": min(len(claim), 20) / 10.0,
         "exact": _exact(claim, primary, units[0]),
+        "weakest": _weakest(said, claim, values, units, language),
         "verbatim": _verbatim(said.text, [unit.text for unit in units]),
         "added": float(sum(_added(term, said) for term in solid)),
     }
-    figures |= _about_roles(claim, said, units, source, language)
+    figures |= _about_roles(claim, said, units, source, passage, language)
     figures |= _about_values(claim, said, units, passage, language)
     figures |= _about_polarity(claim, said, units, language)
     figures |= _about_modality(said, units)
@@ -181,6 +192,20 @@ def _unnamed(term: Term, units: Sequence[Unit]) -> bool:
     if name is None or term.word.roles:
         return False
     return not any(spells(name, text) for unit in units for text in (unit.said.text, unit.around.text))
+
+
+def _weakest(
+    said: Reading, claim: Sequence[Term], values: Sequence[Quantity], units: Sequence[Unit], language: str
+) -> float:
+    """The cover of the clause that has least of it; 1 for a claim of one clause."""
+    cuts = [0, *(match.end() for match in SEGMENT.finditer(said.text)), len(said.text)]
+    covers = []
+    for start, end in itertools.pairwise(cuts):
+        inside = [term for term in claim if start <= term.word.start < end]
+        if sum(not term.light for term in inside) >= _CLAUSE:
+            own = [value for value in values if start <= value.start < end]
+            covers.append(cover(inside, own, units, language))
+    return min(covers) if len(covers) > 1 else 1.0
 
 
 def _verbatim(text: str, sources: Sequence[str]) -> float:
@@ -250,15 +275,22 @@ def _about_rows(claim: Sequence[Term], row: Unit, passage: Sequence[Unit], langu
 
 
 def _about_roles(
-    claim: Sequence[Term], said: Reading, units: Sequence[Unit], source: Sequence[Term], language: str
+    claim: Sequence[Term],
+    said: Reading,
+    units: Sequence[Unit],
+    source: Sequence[Term],
+    passage: Sequence[Unit],
+    language: str,
 ) -> dict[str, float]:
     """Who acts and for whom: those that the claim names and the window does not, and another actor."""
     strange = status = 0
     for term in claim:
         word = term.word
-        specific = word.roles - {"0"}
+        specific = word.roles - _GENERIC
         if specific and not any(word.like(other.word) or (term.kin & other.kin) for other in source):
-            around = any(word.like(other) for unit in units for other in (*unit.around.words, *unit.near))
+            around = any(
+                word.like(other) for unit in passage for other in (*unit.words, *unit.around.words, *unit.near)
+            )
             strange += 1 if not around else 0
         if word.statuses and not any(word.statuses & other.word.statuses for other in source):
             around = any(word.statuses & other.statuses for unit in units for other in (*unit.around.words, *unit.near))
@@ -283,7 +315,8 @@ def _about_roles(
     known = {status_ for other in source for status_ in other.word.statuses}
     return {
         "role_elsewhere": elsewhere,
-        "rows_mixed": float(len({unit.lead for unit in rows}) < len(rows)),
+        "rows_mixed": float(_mixed(claim, said, rows, units, language)),
+        "status_other": float(_other_status(claim, passage)),
         "role_strange": float(strange),
         "status_strange": float(status),
         "actor_other": float(bool(mine and theirs and not mine & theirs)),
@@ -291,6 +324,33 @@ def _about_roles(
         "role_lost": float(len(others - own)) / 2,
         "status_lost": float(bool(known) and not told),
     }
+
+
+def _other_status(claim: Sequence[Term], passage: Sequence[Unit]) -> bool:
+    """Whether the claim speaks of one sort of staff where all that it cites speaks of others only."""
+    told = {status for term in claim for status in term.word.statuses}
+    known = {status for unit in passage for word in (*unit.words, *unit.around.words) for status in word.statuses}
+    return bool(told and known) and not told & known
+
+
+def _mixed(claim: Sequence[Term], said: Reading, rows: Sequence[Unit], units: Sequence[Unit], language: str) -> bool:
+    """Whether a full word or a value of the claim comes only from a second row of the table of the first row."""
+    for place, row in enumerate(rows):
+        before = [one for one in rows[:place] if one.lead == row.lead]
+        if not before:
+            continue
+        rest = [unit for unit in units if unit is not row]
+        for value in said.quantities:
+            if any(agrees(value, other, row) for other in row.values) and not any(
+                agrees(value, other, unit) for unit in rest for other in unit.values
+            ):
+                return True
+        for term in claim:
+            if term.light or term.word.roles == {"0"}:
+                continue
+            if _best(term, [row], language) >= 1.0 > 0.5 > _best(term, rest, language):
+                return True
+    return False
 
 
 def _about_values(
@@ -395,8 +455,10 @@ def _about_polarity(claim: Sequence[Term], said: Reading, units: Sequence[Unit],
     for term in claim:
         if term.light:
             continue
+        context = units[0].anaphoric and _lent(term, units, language) > 0
         dated = [other for other in theirs[0][1] if _dated(term, other)]
-        calendar += bool(dated) and not any(term.scales & other.scales for _, others, _ in theirs for other in others)
+        told = any(term.scales & other.scales for _, others, _ in theirs for other in others)
+        calendar += bool(dated) and not told and not context
         best = max(
             (
                 (credit(term, other), -rank, _inside(other.word.start, clauses))
@@ -411,7 +473,7 @@ def _about_polarity(claim: Sequence[Term], said: Reading, units: Sequence[Unit],
             differing += denied != best[2]
             here += denied and not best[2]
             there += best[2] and not denied
-        else:
+        elif not context:
             against = [other for _, others, _ in theirs[:1] for other in others if term.contradicts(other)]
             contrary += bool(against)
     return {
@@ -434,7 +496,7 @@ def _about_polarity(claim: Sequence[Term], said: Reading, units: Sequence[Unit],
 def _denied(said: Reading) -> tuple[tuple[int, int, bool], ...]:
     """The clauses of a text and whether each denies something, by a negation or by a word that denies."""
     cuts = [0, *(match.end() for match in SEGMENT.finditer(said.text)), len(said.text)]
-    plain = folded(said.text)
+    plain = _LIMITING.sub(lambda found: "_" * len(found[0]), folded(said.text))
     return tuple(
         (
             start,

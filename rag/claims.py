@@ -157,18 +157,43 @@ def _vetoed(reason: Reason, figures: Mapping[str, float], thresholds: Thresholds
     if figures["verbatim"] >= thresholds.quotation:
         return True
     if figures["verbatim"] >= thresholds.near and (
-        reason in {Reason.NEGATION, Reason.NAME}
-        or (reason is Reason.LEXICAL and figures["added"])
+        reason is Reason.NAME
+        or (reason is Reason.NEGATION and _tells(reason, figures))
+        or (reason is Reason.LEXICAL and (figures["added"] or figures["missing"]))
         or any(figures[name] for name in _MEANT)
     ):
         return True
-    if reason is Reason.NEGATION and figures["exact"] >= thresholds.borrowed:
+    if reason is Reason.NEGATION and _tells(reason, figures) and figures["exact"] >= thresholds.borrowed:
         return True
     return bool(figures["contrary"] or figures["contrary_denied"]) and figures["exact"] >= thresholds.contrary
 
 
-_FATAL: Final = ("missing_name", "role_strange", "value_relation")
-"""Differences after which no score counts: a name, a role, before for after."""
+def _tells(reason: Reason | None, figures: Mapping[str, float]) -> bool:
+    """Whether the strict check's reason for refusing bears on a claim in other words.
+
+    It takes "rien d'autre n'est précisé" for a denial and "sauf mention contraire" for none, and "cinq" for another
+    value than "cinq jours": of negations and values the figures know more.
+    """
+    if reason in {None, Reason.LEXICAL}:
+        return False
+    known = {Reason.NEGATION: _DENIALS, Reason.NUMBER: _VALUES, Reason.UNIT: _VALUES, Reason.DATE: _VALUES}.get(reason)
+    return known is None or any(figures[name] for name in known)
+
+
+_DENIALS: Final = (
+    "denied_only_here",
+    "denied_only_there",
+    "polarity_here",
+    "polarity_there",
+    "only_lost",
+    "only_added",
+)
+_VALUES: Final = (
+    "value_absent", "value_far", "value_unit", "value_new", "value_beyond", "value_instance", "value_bound",
+    "value_relation", "value_loose", "value_elsewhere", "value_column", "value_row", "date_absent", "ordinal_lost",
+)  # fmt: skip
+_FATAL: Final = ("missing_name", "role_strange", "status_other", "value_relation", "value_column")
+"""Differences after which no score counts: a name, who acts or is concerned, before for after, another column."""
 _MEANT: Final = ("value_bound", "value_elsewhere")
 """Differences that are meant where much of a sentence is as in the text: another bound, another thing it is said of."""
 
@@ -185,8 +210,7 @@ def _figures(
     figures["rival"] = max(0.0, best - laid.cover)
     figures["margin"] = max(0.0, laid.cover - best) if rest else _ALONE
     figures["strict"] = float(outcome.reason is None)
-    near = outcome.reason not in {None, Reason.LEXICAL}
-    figures["refused"] = figures["exact"] ** 2 if near else 0.0
+    figures["refused"] = figures["exact"] ** 2 if _tells(outcome.reason, figures) else 0.0
     return figures, laid
 
 

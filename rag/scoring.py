@@ -16,7 +16,7 @@ from typing import Final
 
 from rag.types import Reason
 
-RAISING: Final = frozenset({"cover", "cover_first", "back", "margin", "strict", "lent", "kin"})
+RAISING: Final = frozenset({"cover", "cover_first", "back", "weakest", "margin", "strict", "lent", "kin"})
 """Figures that may only raise the score; every other may only lower it."""
 UNUSED: Final = frozenset(
     {"words", "values", "denied", "universal", "status_lost", "condition_added", "missing_light", "value_loose",
