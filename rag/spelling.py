@@ -141,14 +141,21 @@ def share(word: str, language: str) -> float:
     if language not in LANGUAGES:
         return 0.0
     folded = fold(word)
-    frequencies = _dictionary(language).frequencies
-    count = frequencies.get(folded, 0) or frequencies.get(folded.removesuffix("s"), 0)
-    return count / _total(language)
+    counts = _counts(language)
+    return (counts.get(folded, 0) or counts.get(folded.removesuffix("s"), 0)) / max(1, counts[""])
 
 
 @functools.cache
-def _total(language: str) -> int:
-    return max(1, sum(_dictionary(language).frequencies.values()))
+def _counts(language: str) -> Mapping[str, int]:
+    """How often each folded word occurs, all its spellings together, and under no word how often all do."""
+    counts: dict[str, int] = {}
+
+    def add(pairs: list[tuple[str, int]]) -> None:
+        for word, count in pairs:
+            counts[word] = counts.get(word, 0) + count
+
+    json.loads(_folded(language), object_pairs_hook=add)
+    return counts | {"": sum(counts.values())}
 
 
 def _judged(text: str, match: re.Match[str]) -> bool:
