@@ -59,7 +59,7 @@ def test_a_folder_is_taken_in_once(filled: tuple[Command, Done], root: Path) -> 
     """The report has the keys of the contract; the second sync finds nothing to do and computes no vector."""
     vauban, done = filled
     first = done.json
-    keys = "snapshot added changed removed unchanged rejected chunks embedded seconds moved articles".split()
+    keys = "snapshot added changed removed unchanged rejected chunks embedded seconds moved articles glossary".split()
     assert list(first) == keys
     assert (first["snapshot"], first["added"], first["unchanged"], first["rejected"]) == (1, 11, 0, [])
     assert first["embedded"] > 0
