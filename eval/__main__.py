@@ -120,6 +120,16 @@ def measure_claims(
     print(json.dumps(found, ensure_ascii=False, indent=2) if as_json else claims.table(found))
 
 
+@app.command("scoring", hidden=True)
+def fit_scoring() -> None:
+    """Fit anew by which weights a claim is scored, on development sentences; for those who change the verification."""
+    from eval import scoring
+
+    found = scoring.fit(scoring.examples())
+    scoring.write(found, Path(extracts.__file__).parent / "data" / "verdicts.json")
+    print(report.as_text(found))
+
+
 @app.command("injection")
 def measure_injection(
     attacks: Annotated[

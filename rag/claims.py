@@ -133,7 +133,7 @@ def _found(
     outcome = weigh(said, language, units, thresholds, PARTS)
     if language != "fr" or not units or detect(text, "fr") != "fr":  # the score was fitted on French sentences
         return _Found(outcome.reason, outcome.share if outcome.reason is None else outcome.share / 2, outcome.units)
-    figures, laid = _figures(text, units, others, outcome)
+    figures, laid = compared(text, units, others, outcome)
     score = scoring.score(figures)
     if outcome.reason is None:
         # What is said word for word stands unless the score says that something is clearly wrong with it.
@@ -142,7 +142,8 @@ def _found(
         return _Found(scoring.blame(figures), score, outcome.units)
     if score >= thresholds.score and not _vetoed(outcome.reason, figures, thresholds):
         return _Found(None, score, laid.units)
-    refused = outcome.reason if outcome.reason is not Reason.LEXICAL else scoring.blame(figures)
+    distant = figures["cover"] < thresholds.cover
+    refused = scoring.blame(figures) if outcome.reason is Reason.LEXICAL and not distant else outcome.reason
     return _Found(refused, min(score, thresholds.score - 0.01), laid.units)
 
 
@@ -198,10 +199,11 @@ _MEANT: Final = ("value_bound", "value_elsewhere")
 """Differences that are meant where much of a sentence is as in the text: another bound, another thing it is said of."""
 
 
-def _figures(
+def compared(
     text: str, units: Sequence[Unit], others: Sequence[Passage], outcome: Outcome
 ) -> tuple[dict[str, float], alignment.Window]:
-    """What agrees and differs between a French claim and the sentences that it cites and those that it does not."""
+    """What agrees and differs between a French claim and the sentences that it cites and those that it does not: the
+    figures that :func:`rag.scoring.score` weighs."""
     said = reading(text, "fr")
     laid = alignment.window(said, "fr", units)
     figures = alignment.measure(said, "fr", laid, units)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import numpy as np
 import pytest
 
-from eval.claims import Score, cases, evaluate, table
+from eval import scoring
+from eval.claims import Case, Score, cases, curve, evaluate, free_cases, freely, rated, table
 from rag.claims import judge
 
 
@@ -73,3 +75,47 @@ def test_judging_is_fast() -> None:
     for case in golden:
         judge(case.sentence, case.passages)
     assert (time.perf_counter() - started) / len(golden) < 0.02
+
+
+def test_free_wording_is_measured_by_kind_with_its_curve() -> None:
+    """Each kind of wrong sentence stands beside all true ones, and a higher threshold never keeps more."""
+    kept: dict[bool, list[Case]] = {True: [], False: []}
+    for case in free_cases("dev"):
+        kept[case.supported].append(case)
+    found = freely([*kept[True][:20], *kept[False][:20]])
+    scores = found["dev"]
+    assert scores["all"]["supported"] == scores["all"]["unsupported"] == 20
+    assert set(scores["kinds"]) == {case.kind for case in kept[False][:20]}
+    survivals = [step["survival"] for step in scores["curve"]]
+    assert survivals == sorted(survivals, reverse=True)
+    assert found["milliseconds"]["median"] > 0
+
+
+def test_a_curve_is_worked_by_hand() -> None:
+    """Two true at 0.9 and 0.4, two wrong at 0.6 and 0.1: at 0.5 one wrong is caught and one true is lost."""
+    step = next(one for one in curve([(True, 0.9), (True, 0.4), (False, 0.6), (False, 0.1)]) if one["threshold"] == 0.5)
+    assert (step["precision"], step["recall"], step["survival"]) == (0.5, 0.5, 0.5)
+
+
+def test_rated_answers_are_ranked() -> None:
+    """The unfaithful answer scores below the faithful one of its writer; a writer with only good ones has no area."""
+    equal = lambda left, right: np.array(  # noqa: E731  # a one-line fake
+        [[float(one == other) for other in right] for one in left], dtype=np.float32
+    )
+    row = {"contexts": ["Loans last two weeks."], "model": "a", "lang": "en"}
+    good = row | {"response": "Loans last two weeks.", "faithfulness_median": 4}
+    bad = row | {"response": "Fines cost ten euros.", "faithfulness_median": 1}
+    found = rated([good, bad, good | {"model": "b"}], equal)
+    assert found["auc"] == 1.0
+    assert found["writers"] == {"a": 1.0, "b": None}
+
+
+def test_weights_are_fitted_with_their_signs() -> None:
+    """A figure that would raise the score the wrong way round gets no weight."""
+    examples = [
+        scoring.Example({"cover": float(true), "missing": float(true), "value_absent": float(not true)}, true, 1.0)
+        for true in (True, False) * 10
+    ]
+    fitted = scoring.fit(examples)
+    assert fitted["weights"]["cover"] > 0 > fitted["weights"]["value_absent"]
+    assert "missing" not in fitted["weights"]
