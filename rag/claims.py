@@ -245,7 +245,8 @@ def _confirmed(
     if (
         found.reason is None
         and similarity is not None
-        and float(similarity([text], [supporting])[0][0]) < thresholds.similarity
+        # Sentence by sentence, so that the vectors of a passage are made once and kept (rag.cosines).
+        and float(similarity([text], [unit.text for unit in found.units]).max()) < thresholds.similarity
     ):
         return replace(found, reason=Reason.SEMANTIC)
     return found

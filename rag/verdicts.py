@@ -24,7 +24,7 @@ class Thresholds:
     own: float = 0.5
     """Share that the sentence itself must hold, without its headings and the sentences that it refers back to."""
     similarity: float = 0.1
-    """Cosine of claim and supporting sentence, where an embedder is given: it may only refuse."""
+    """Cosine of claim and nearest supporting sentence, where an embedder is given: it may only refuse."""
     score: float = 0.3
     """Score from which a French claim in other words stands."""
     doubt: float = 0.2

@@ -37,7 +37,15 @@ def reason(sentence: str, *texts: str) -> Reason | None:
         ("[1][2] Le congé est payé.", "Le congé est payé.", (1, 2)),
         ("Le congé est payé [1-3].", "Le congé est payé.", (1, 2, 3)),
         ("Le congé est payé [Passage 2].", "Le congé est payé.", (2,)),
+        ("Le congé est payé [[1]].", "Le congé est payé.", (1,)),
+        ("Le congé est payé [^2].", "Le congé est payé.", (2,)),
+        ("Le congé est payé 【3†source】.", "Le congé est payé.", (3,)),
+        ("Le congé est payé [Source : 2].", "Le congé est payé.", (2,)),
+        ("Le congé est payé (source 2).", "Le congé est payé.", (2,)),
+        ("Le congé est payé (passages 1 et 3).", "Le congé est payé.", (1, 3)),
+        ("Le congé est payé [passage 1, passage 2].", "Le congé est payé.", (1, 2)),
         ("Le congé (1) est payé.", "Le congé (1) est payé.", ()),
+        ("Le congé (article 2) est payé.", "Le congé (article 2) est payé.", ()),
     ],
 )
 def test_marks_are_read_and_removed(sentence: str, text: str, numbers: tuple[int, ...]) -> None:
