@@ -171,7 +171,7 @@ def curve(scored: Sequence[tuple[bool, float]]) -> list[dict[str, float]]:
     """For each threshold of the score: precision, recall and F1 of detecting unsupported sentences, and survival.
 
     ``scored`` are pairs of whether a sentence is supported and its score; below the threshold it is rejected. The
-    score of a claim that a veto refuses lies below the threshold in force, whatever the figures say of it.
+    score of a claim that a veto refuses lies below the threshold in force, so that the curve is only right above it.
     """
     found = []
     for threshold in _STEPS:

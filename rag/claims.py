@@ -144,7 +144,8 @@ def _found(
         return _Found(None, score, laid.units)
     distant = figures["cover"] < thresholds.cover
     refused = scoring.blame(figures) if outcome.reason is Reason.LEXICAL and not distant else outcome.reason
-    return _Found(refused, min(score, thresholds.score - 0.01), laid.units)
+    # What a veto refuses lies below the threshold, in the order of its score.
+    return _Found(refused, score if score < thresholds.score else score * thresholds.score, laid.units)
 
 
 def _vetoed(reason: Reason, figures: Mapping[str, float], thresholds: Thresholds) -> bool:
