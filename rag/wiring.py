@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from rag import glossary, indexes, lexical, models, spelling
+from rag import asking, glossary, indexes, lexical, models, spelling
 from rag.adapters import encoders, fake
 from rag.catalog import Catalog
 from rag.engine import Engine, Library, unseen
@@ -133,7 +133,7 @@ class Vauban:
     def _warm(self) -> None:
         spelling.prepare(*lexical.LANGUAGES)
         for language in lexical.LANGUAGES:
-            glossary.general().alternatives(PROBE, language)
+            asking.asked(PROBE, language)
         self.engine.warm()
 
     def swap(self, settings: Settings, embedder: Embedder, store: VectorStore) -> None:
