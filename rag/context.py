@@ -58,9 +58,12 @@ def canonical(hits: Sequence[Hit]) -> tuple[Passage, ...]:
 def fenced(passage: Passage) -> str:
     """A passage as the model reads it: numbered, named, dated, between marks that its text cannot imitate.
 
-    Sentences that speak to a machine are left out, and what looks like a citation mark is none.
+    Of one that speaks to a machine only the name is left, and what looks like a citation mark is none.
     """
-    text = _FENCE.sub("‹", instructions.inert(instructions.without(passage.chunk.text)))
+    told = passage.chunk.text
+    if instructions.quarantined(told, passage.chunk.breadcrumb):
+        told = instructions.REMOVED
+    text = _FENCE.sub("‹", instructions.inert(told))
     source = _FENCE.sub("‹", instructions.inert(instructions.without(passage.chunk.breadcrumb)))
     source = source.replace('"', "'").replace(">", "›").replace("\n", " ")
     start, end = passage.chunk.validity.start, passage.chunk.validity.end

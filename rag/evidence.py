@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from rag import sentences
-from rag.instructions import touches
+from rag.instructions import quarantined
 from rag.quantities import Kind, Quantity, folded
 from rag.types import Passage
 from rag.wording import Reading, Word, reading
@@ -86,16 +86,13 @@ class Unit:
 def evidence(passage: Passage) -> tuple[Unit, ...]:
     """The sentences, items and rows of a passage as they are compared with claims.
 
-    Nothing rests on a sentence that speaks to a machine (:mod:`rag.instructions`), nor on an item that it leads in.
+    None when a sentence of it, or its name, speaks to a machine (:mod:`rag.instructions`).
     """
     chunk = passage.chunk
+    if quarantined(chunk.text, chunk.breadcrumb):
+        return ()
     units = _units(chunk.text, chunk.breadcrumb, "en" if chunk.language == "en" else "fr")
-    return tuple(replace(unit, passage=passage.n) for unit in units if not _commands(chunk.text, unit))
-
-
-def _commands(text: str, unit: Unit) -> bool:
-    lead = unit.lead is not None and touches(text, *unit.lead)
-    return lead or touches(text, unit.start, unit.end)
+    return tuple(replace(unit, passage=passage.n) for unit in units)
 
 
 @functools.lru_cache(maxsize=256)

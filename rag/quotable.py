@@ -13,7 +13,7 @@ from typing import Final
 
 from rag import sentences
 from rag.asking import ALIKE, Kind, Term
-from rag.instructions import touches
+from rag.instructions import quarantined
 from rag.lexical import fold, terms
 from rag.types import Passage
 
@@ -145,13 +145,9 @@ _ORDER: Final = {name: place for place, name in enumerate(SIGNS)}
 
 
 def pieces(passage: Passage) -> tuple[Piece, ...]:
-    """What can be quoted of a passage, in its order."""
+    """What can be quoted of a passage, in its order; nothing when anything in it speaks to a machine."""
     text = passage.chunk.text
-    return tuple(
-        piece
-        for piece in _pieces(text, language(passage))
-        if not touches(text, piece.start, piece.end) and not (piece.lead and touches(text, *piece.lead))
-    )
+    return () if quarantined(text, passage.chunk.breadcrumb) else _pieces(text, language(passage))
 
 
 def language(passage: Passage) -> str:
