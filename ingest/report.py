@@ -1,4 +1,4 @@
-"""What a maintainer should look at in a corpus: stale, doubled, contradictory, unreadable, too long, never found.
+"""What a maintainer should look at in a corpus: stale, doubled, contradictory, unreadable, hostile, never found.
 
 Everything is read from what is published, and nothing is changed. Findings name documents and articles; their words
 are never quoted.
@@ -24,6 +24,7 @@ from ingest.reading import articles
 from ingest.windows import windows
 from rag.catalog import ArticleRow, Catalog, DocumentRow, DocumentState, Refusal, Snapshot
 from rag.errors import Cancelled
+from rag.instructions import quarantined, without
 from rag.scope import today
 from rag.seams import VectorStore
 from rag.types import Chunk, Document, LegalStatus, Validity
@@ -52,6 +53,7 @@ class FindingKind(StrEnum):
     NO_DATES = "no_dates"
     LOW_QUALITY = "low_quality"
     TOO_LONG = "too_long"
+    SPEAKS_TO_MACHINE = "speaks_to_machine"
     NEVER_FOUND = "never_found"
     NO_TITLE = "no_title"
     NO_RANK = "no_rank"
@@ -264,6 +266,19 @@ class _Read:
                 [chunk.reference for chunk in poor],
                 f"texte difficilement lisible (qualité {worst:.2f})" + (f", pages {where}" if where else ""),
                 f"the text is hard to read (quality {worst:.2f})" + (f", pages {where}" if where else ""),
+            )
+        hostile = [chunk for chunk in chunks if quarantined(chunk.text, chunk.breadcrumb)]
+        if hostile:
+            pages = sorted({chunk.page for chunk in hostile if chunk.page is not None})
+            where = ", ".join(map(str, pages[:SHOWN]))
+            self._note(
+                FindingKind.SPEAKS_TO_MACHINE,
+                document,
+                [without(chunk.reference) for chunk in hostile],
+                f"consignes adressées à une machine dans {len(hostile)} passages, qui ne sont jamais cités ; "
+                "vérifiez qui les a écrites, ou reformulez" + (f" (pages {where})" if where else ""),
+                f"orders to a machine in {len(hostile)} passages, which are never quoted; "
+                "find out who wrote them, or write them in other words" + (f" (pages {where})" if where else ""),
             )
         long = [chunk.reference for chunk in chunks if len(chunk.text) > LONG_CHUNK]
         if long:
