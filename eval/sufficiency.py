@@ -38,10 +38,9 @@ that 0.5 gives it. Questions that get a fixed reply never reach it. By cross-val
 wrongly .05, .05, .06 and .13 of the development questions, and .07, .07, .10 and .14 of the second practice set."""
 FOLDS: Final = 8
 PRACTICE: Final = ("practice", "practice_2")
-"""The practice sets that are fitted on. The near misses of ``practice_3.jsonl`` are made of the very words of the texts, so
-that these features cannot tell them (area under the curve .61 from the other sets): a threshold that refused .96 of them
-would refuse nearly everything. It is kept to measure with, by a judgement that knows meaning.
-"""
+"""The practice sets that are fitted on. The near misses of ``practice_3.jsonl`` are made of the very words of the
+texts, so that these features cannot tell them (area under the curve .61 from the other sets): a threshold that refused
+.96 of them would refuse nearly everything. It is kept to measure with, by a judgement that knows meaning."""
 _Numbers = npt.NDArray[np.float64]
 _Flags = npt.NDArray[np.bool_]
 
