@@ -31,7 +31,7 @@ _STYLE: Final = """
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--ground); margin: 0 auto;
 max-width: 1100px; padding: 24px; }
 section { background: var(--paper); border: 1px solid var(--line); border-radius: 8px; padding: 20px 26px;
-margin: 0 0 24px; }
+margin: 0 0 24px; overflow-x: auto; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.25rem; margin-top: 0; } h3 { font-size: 1rem; margin: 22px 0 8px; }
 table { border-collapse: collapse; width: 100%; font-size: 0.93rem; }
 th, td { text-align: left; padding: 4px 10px 4px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
