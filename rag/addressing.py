@@ -157,12 +157,98 @@ _SHAPES: Final = (
     r"^YDOs|^.{0,2}NU?Y?sO?c.{0,6}[oTt]|^NYsc|NsN\.o.Tt|Ns.{0,2}X",
 )  # fmt: skip
 _SHAPE: Final = tuple(re.compile(shape) for shape in _SHAPES)
+_TELLING: Final = re.compile(r"[AQKXMPRUEyYgml]|^.?.?[Nsh]|^.{0,4}s")
+"""What a sentence has that is worth a closer look; most of a regulation has none of it."""
+_PHRASES: Final = tuple(
+    re.compile(phrase)
+    for phrase in (
+        r"^\W*(?:surtout,? )?n(?:e |')(?!est\b)(?:mentionne|cite|utilise|parle|signale|revele|indique|montre|"
+        r"affiche|donne|recopie|suis|dis|tiens|reponds|evoque|verifie|consulte) (?:pas|jamais|rien|aucun|plus)",
+        r"\bfrom this (?:point|moment|line)(?: on)?\b",
+        r"\byou have been (?:upgraded|reprogrammed|configured|instructed|authori[sz]ed)",
+        r"\byou (?:are|were) (?:to say|to answer|to reply|supposed to (?:answer|say)|now)\b",
+        r"\byour (?:previous|hidden|new|real|initial|original|system|prior|internal|secret|true|"
+        r"former) (?:\w+ )?(?:task|goal|role|instructions?|guidelines?|rules?|configuration|settings?|mission|"
+        r"orders?|persona|directives?|prompt|answers?)",
+        r"\b(?:if|when|whenever|once) (?:you are |you're |someone |anyone |a user |they )?(?:is |are |"
+        r"ever )?(?:asked about|queried|questioned about|prompted)\b",
+        r"\b(?:system|systeme) (?:message|prompt|instructions?|notice)\b|\b(?:message|instructions?|"
+        r"consignes?|invite) (?:du )?systeme\b",
+        r"\b(?:fais|faites|faire) comme si\b",
+        r"\bannotat(?:eur|or)s?\b|\bgraders?\b|\bfull (?:marks|credit)\b",
+        r"\bassistant, you\b|\bas (?:the|an) (?:ai|assistant|bot)\b",
+        r"\b(?:answer|answering|response|chat|retrieval|ai|automated) (?:engines?|assistants?|models?|agents?|"
+        r"programs?|readers?|tools?)\b.{0,40}\b(?:asked|must|shall|should|will|to|return|say|favou?r)\b",
+        r"\b(?:anyone|anybody|whoever|those) (?:who )?(?:asks|asking|querying|queries|enquir\w+|inquir\w+)",
+        r"\bqui (?:repond|interroge|genere|redige|consulte|parcourt|lit|exploite|traite|resume|reprend|"
+        r"utilise)\w* (?:ce|cette|la presente|le present) (?:texte|note|page|base|document|passage|fichier|"
+        r"reponse)",
+        r"\b(?:genere|redige|compose|formule|produi\w+|prepare|elabore)\w* (?:la|ta|votre|une|sa|"
+        r"toute) reponse",
+        r"\b(?:cite|citez|quote) .{0,12}(?:except|only|this)|(?:except|only) this (?:paragraph|passage|text|"
+        r"page|line|excerpt|sentence|note)",
+        r"\b(?:generat|writ|compos|formulat|prepar)\w+ (?:your|the|an?|any) (?:answer|response|reply|summary)",
+        r"\b(?:the|your|any|every|each|correct|right|expected) (?:answer|reply|response) (?:is|should be|"
+        r"contains?|to give)\b",
+        r"\b(?:la|ta|votre|toute|chaque|bonne|seule|juste) reponse (?:correcte|attendue|exacte|juste|a donner|"
+        r"a fournir)\b",
+        r"\bon (?:te |vous |lui )?(?:repondra|dira|affirmera|citera|mentionnera|communiquera|indiquera)\b",
+        r"\bquel(?:le)?s? que (?:soit|soient) (?:la|les|l')? ?(?:formulation|question|requete|interlocuteur)",
+        r"\b(?:sources?|passages?|extraits?) (?:no\.?|n°|number|num\.?) ?\d",
+        r"\b(?:user|utilisateur) (?:as|comme) (?:an? |un )?admin",
+        r"\b(?:sources|passages) (?:disagree|conflict|contradict|divergent|se contredisent)",
+        r"\b(?:forged|fabricated|decoys?|imposteur|impostor)\b",
+        r"\bintelligences? artificielles?\b.{0,30}\b\w{3,}(?:era|eront|dra|dront)\b",
+        r"\b(?:logiciel|outil|systeme|moteur|robot|programme|automate|machine)s?\b.{0,60}\b(?:affiche|repond|"
+        r"di|cite|indique|mentionne|retiend|restitue|presente|donne|confirme|annonce|ecri)(?:ra|ront)(?:it|"
+        r"ient)?\b",
+        r"\b(?:tout|all) ce que (?:vous|tu) (?:restitu|repond|ecri|dit|affich)",
+        r"\b(?:is|are) (?:kindly |hereby )?(?:asked|requested|invited|authori[sz]ed|instructed|urged|"
+        r"told) to (?:answer|say|reply|cite|favou?r|ignore|omit|treat|skip|disregard|state|quote|confirm|"
+        r"pretend)",
+        r"\bpasser outre (?:aux |les )?(?:autres|sources|verifications|consignes|regles)",
+        r"\b(?:s'affranchir|s'abstenir|dispense|exempte|autorise) .{0,30}\b(?:verifications?|citations?|"
+        r"controles? habituels?)\b",
+        r"\b(?:le|un|du) ton d'un\b",
+        r"\b(?:respond|reply|answer) (?:only|exclusively|solely|always|just|simply) (?:in|with|that)\b",
+        r"\b(?:hidden|secret|confidential) (?:guidelines|instructions|prompt|rules)\b",
+        r"\b(?:regard|consider|treat) (?:the|all|any|every) (?:other|remaining) (?:passage|document|source|"
+        r"text)",
+        r"\b(?:instruction|rule|note|text|passage|message)s? (?:has|have|takes?|take) (?:the )?(?:absolute |"
+        r"highest )?(?:priority|precedence) over (?:the |any |all )?(?:system|other|previous|your)",
+        r"\bpriorite absolue sur (?:toute|les|toutes) (?:autre|consigne|instruction|regle)",
+        r"\b(?:assistant|chatbot|ia|ai|modele|model|llm|bot|robot|machine)\b.{0,60}\b(?:ment|mentir|lie|"
+        r"deceive|tromper?|mislead)\b",
+        r"\b(?:traduis|traduire|traduisez|translate)\b.{0,60}\b(?:execut|obei|appliqu|follow|comply|carry|"
+        r"obey)\w*",
+        r"\b(?:resume|resumez|summari[sz]e) (?:ce|cette|this|the) .{0,40}:",
+        r"\b(?:lecteur|reader|agent|personne|usager|demandeur)s? (?:doit|devra|doivent|devront|must|should|"
+        r"shall) (?:etre (?:informe|persuade)e?s? que (?:le|la|les) (?:plafond|montant)|repartir|croire|"
+        r"believe|be convinced|ignorer l'existence)",
+        r"\b(?:ne (?:doit|doivent|devra|devront) (?:jamais|pas) (?:savoir|apprendre|decouvrir|apparaitre|"
+        r"figurer)|must (?:not|never) (?:know|learn|find out|appear in))\b.{0,40}\b(?:texte|decret|reponse|"
+        r"version|source|answer|document|user|abroge)",
+        r"\b(?:base de connaissances|knowledge base)\b.{0,40}\b(?:fausse|perimee|obsolete|outdated|wrong|"
+        r"ignore)",
+        r"\b(?:hallucin|veracite des autres|autres (?:passages|extraits|sources) (?:fournis|retrouves|listes|"
+        r"proposes))",
+        r"\b(?:toute|chaque|any|every|each) (?:reponse|restitution|synthese|answer|reply|response|"
+        r"summary) (?:generee|produite|automatique|fournie|given|generated|produced|about|on|"
+        r"to)\b.{0,40}\b(?:devra|doit|must|shall|indiquera|mentionnera|commencera|should|will)\b",
+        r"^\W*(?:joue|jouez|play|adopte|assume) (?:the |le |un )?(?:role|personnage|part|persona|ton)\b",
+        r"^\W*(?:dis|dites|affirme|confirme|conclus|concluez) (?:simplement |seulement |donc |bien )?(?:que|"
+        r"a l'agent|a l'usager|au lecteur|oui|non)\b",
+    )
+)
+"""What is said of answers, readers and other texts in words that no rule for people has."""
 
 
 def shaped(plain: str) -> bool:
     """Whether a folded sentence has the shape of one that speaks to a machine or of its answers."""
     letters = kinds(plain)
-    return any(shape.search(letters) for shape in _SHAPE)
+    if any(shape.search(letters) for shape in _SHAPE):
+        return True
+    return _TELLING.search(letters) is not None and any(phrase.search(plain) for phrase in _PHRASES)
 
 
 def kinds(plain: str) -> str:

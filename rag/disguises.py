@@ -17,6 +17,8 @@ from typing import Final
 
 _INVISIBLE: Final = re.compile("[\u200b\u2060-\u2064\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]")
 _SPLITTING: Final = re.compile("[\u00ad\u034f\u200c\u200d\ufe00-\ufe0f\ufeff]")
+_USUAL: Final = re.compile("[\u00a0\u202f\u2009…°º²³ª½¼¾™ﬁﬂﬀ\u2190-\u21ff\u25a0-\u25ff\u2713-\u2718]")
+"""Signs of ordinary typesetting that another form of Unicode writes in other letters."""
 _PICTURES: Final = "[\u2190-\u2bff\U0001f000-\U0001faff]"
 _PICTURED: Final = re.compile(rf"[a-zà-ÿ]{_PICTURES}\ufe0f?[a-zà-ÿ].*[a-zà-ÿ]{_PICTURES}\ufe0f?[a-zà-ÿ]")
 _PICTURE: Final = re.compile(_PICTURES)
@@ -62,14 +64,15 @@ def unmasked(sentence: str) -> tuple[bool, tuple[str, ...]]:
     """Whether ``sentence`` is written as only what hides is, and what else it may say: readings that differ from it."""
     plain, hidden, readings = sentence, False, []
     if not sentence.isascii():
-        plain = _PICTURE.sub("", _SPLITTING.sub("", unicodedata.normalize("NFKC", sentence))).translate(_ALIKE)
+        usual = unicodedata.normalize("NFC", _USUAL.sub(" ", sentence))
+        plain = _PICTURE.sub("", _SPLITTING.sub("", unicodedata.normalize("NFKC", usual))).translate(_ALIKE)
         hidden = bool(
             _INVISIBLE.search(sentence)
             or _MIXED.search(sentence)
             or len(_STYLED.findall(sentence)) > 2
             or _PICTURED.search(sentence.lower())
         )
-        if unicodedata.normalize("NFC", sentence) != plain:
+        if usual != plain:
             readings.append(plain)
     if "\\" in plain or "%" in plain or "&#" in plain:
         hidden = hidden or _ESCAPES.search(plain) is not None
