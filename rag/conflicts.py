@@ -54,6 +54,8 @@ PROBES: Final = 3
 """Sentences with which texts that contradict them are looked for."""
 ALIKE: Final = 0.62
 """The share of each other's words that two sentences hold when one of them says little of the question."""
+ANSWERED: Final = 0.5
+"""The share of the question's words, and of the other's, that a sentence of one or two words must hold itself."""
 WHOLE: Final = 0.95
 """The share of its words above which a short sentence counts as held by a longer one."""
 MOST: Final = 3
@@ -115,7 +117,8 @@ def _span(side: Statement) -> Span:
 
 def _pairs(question: str, passages: Sequence[Passage], language: str) -> Iterator[tuple[Statement, Statement]]:
     """Two statements of different articles, in force on a common day, that may both answer the question."""
-    stated = statements(question, passages, language)
+    every = statements(question, passages, language)
+    stated = [one for one in every if not _OF_ITSELF.search(folded(one.unit.text))]
     best = max((one.concerned for one in stated), default=0.0)
     enough = max(CONCERNED, NEAR_BEST * best)
     for one, other in combinations((one for one in stated if one.concerned >= RELATED * best > 0), 2):
@@ -136,8 +139,12 @@ def _much_alike(one: Statement, other: Statement) -> bool:
     if len(stems[0] & stems[1]) < 2:
         return False
     less, more = sorted((held(one, other), held(other, one)))
-    enough = min(3, len(one.own), len(other.own))
-    return (less + more >= 2 * ALIKE or more >= WHOLE) and in_common(one, other) >= enough
+    if less + more < 2 * ALIKE and more < WHOLE:
+        return False
+    # "The training lasts three hours" is alike any sentence on any training: it must itself say what is asked.
+    if min(len(one.own), len(other.own)) < 3:
+        return less >= ANSWERED <= min(one.answering, other.answering)
+    return in_common(one, other) >= 3
 
 
 def _contradiction(
@@ -172,6 +179,13 @@ def _contradiction(
 
 _TIME: Final = frozenset({Kind.DATE, Kind.DURATION})
 _WANTED: Final[tuple[tuple[re.Pattern[str], Callable[[Quantity], bool]], ...]] = (
+    (
+        re.compile(
+            r"^(?:a |par |de |avec |aupres de )?qui\b|^(?:by |to )?whom?\b|"
+            r"\bquel numero\b|\bnumero de telephone\b|\b(?:which|what) (?:phone |telephone )?number\b"
+        ),
+        lambda value: False,
+    ),
     (
         re.compile(r"jusqu'a quand|jusqu'a quelle date|\bdate\b|avant quand|\bdeadline\b|\bby when\b|\buntil when\b"),
         lambda value: (
@@ -222,6 +236,12 @@ def _opposed(one: Statement, other: Statement) -> bool:
 
 
 _IMPERSONAL: Final = re.compile(r"il (?:est|n'est|faut|ne faut|convient)\b|it is\b")
+_OF_ITSELF: Final = re.compile(
+    r"\b(?:le present|la presente|cet?|cette|this|the present) (?:arrete|decision|reglement|circulaire|note|instruction"
+    r"|charte|deliberation|texte|policy|order|regulation|notice|handbook|document)\b[^.;]*\b(?:entr\w+ en vigueur"
+    r"|prend effet|s'applique|est applicable|(?:enters|comes) into force|takes effect|applies (?:from|as of))"
+)
+"""What a text says of itself: from when it holds."""
 _FREELY: Final = re.compile(
     r"\b(?:sans condition|quel(?:le)?s? que (?:soit|soient)|without (?:any )?condition|regardless|whatever)\b"
 )

@@ -27,7 +27,8 @@ class Statement:
     """A sentence that may answer: what it says, and how much of the question it and its headings hold.
 
     ``own`` are the words that say what it is about, ``lent`` those of its headings and lead-in, ``item`` those that
-    tell a list item or a row from its neighbours. ``answering`` is ``concerned`` without the headings.
+    tell a list item or a row from its neighbours. ``answering`` is ``concerned`` without the headings, as far as the
+    question says enough for that to mean anything.
     """
 
     passage: Passage
@@ -55,6 +56,8 @@ def statements(question: str, passages: Sequence[Passage], language: str = "fr")
 
 def _of(passage: Passage, asked: Sequence[tuple[Word, float]]) -> Iterator[Statement]:
     total = sum(weight for _, weight in asked) or 1.0
+    # All rules on leave hold the only word of "how many days of leave?".
+    telling = min(1.0, max(0.0, 2.0 * (total - 1.0)))
     units = evidence(passage)
     beside = content(word for unit in units for word in unit.words)
     for unit in units:
@@ -71,7 +74,7 @@ def _of(passage: Passage, asked: Sequence[tuple[Word, float]]) -> Iterator[State
             for word, weight in asked
             if not holds(word, own) and (holds(word, lent) or holds(word, beside))
         )
-        yield Statement(passage, unit, own, lent, _item(unit), (told + near) / total, told / total)
+        yield Statement(passage, unit, own, lent, _item(unit), (told + near) / total, told / total * telling)
 
 
 @functools.lru_cache(maxsize=64)

@@ -163,3 +163,42 @@ def test_probes_are_the_sentences_that_answer() -> None:
     [first, *_] = probes(QUESTION, (passage(1, f"Les agents sont informés. {LOW}"), passage(2, "Autre chose.")))
     assert first == f"{QUESTION} {LOW}"
     assert probes(QUESTION, ()) == ()
+
+
+@pytest.mark.parametrize(
+    ("question", "one", "other"),
+    [
+        (  # a sentence of two words that does not say itself what is asked
+            "Durée de la formation avant de recevoir une carte d'achat",
+            "La formation initiale dure quatorze heures.",
+            "La formation dure trois heures.",
+        ),
+        (
+            "Quelle part du traitement touche-t-on à temps partiel de 80 % ?",
+            "Pendant les douze premiers mois, l'agent perçoit une indemnité égale à 85 % de son traitement brut.",
+            "Les agents à 80 % perçoivent six septièmes de leur traitement.",
+        ),
+        (  # no delay answers it
+            "Quel numéro appeler en cas d'accident de service ?",
+            "L'accident de service est déclaré dans les quatre heures.",
+            "L'accident de service est déclaré dans les quinze jours.",
+        ),
+    ],
+)
+def test_values_of_two_points_are_no_contradiction(question: str, one: str, other: str) -> None:
+    """Sentences so short that they are like any other, and values of no use to the question."""
+    assert conflicts(question, (passage(1, one), passage(2, other, NormRank.CIRCULAR))) == ()
+
+
+@pytest.mark.parametrize(
+    ("question", "articles"),
+    [
+        ("Combien de jours de congés ?", {"rh-conges-2024": "14", "sante-maladie-2022": "26"}),
+        ("règlement", {"fin-subventions-communes-2023": "20", "infra-parc-automobile-2022": "25"}),
+    ],
+)
+def test_a_question_of_one_word_is_no_point(question: str, articles: dict[str, str]) -> None:
+    """All rules on leave hold the word, and each text says from when it holds itself."""
+    named = [{"document": document, "article": article} for document, article in articles.items()]
+    read, _ = passages({"language": "fr", "passages": named})
+    assert conflicts(question, read) == ()
