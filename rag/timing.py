@@ -204,6 +204,10 @@ _OF_SOMETHING: Final = re.compile(
     r"\b(?:de|du|des|d'|of|pour|for|par|by|sur|depuis|since|avant|before|apres|after|jusqu'a|cette|la|le"
     r"|mon|ma|mes|my)[ ]?$"
 )
+_TAIL: Final = re.compile(
+    r"[ ]*(?:(?:pour|chez|for)[ ](?!que\b|the[ ]year)[^?.!,;:()]{2,60})?(?:\(.*\))?[ ]*(?:\?[^?.!,;:]{0,30})?[ ?.!]*"
+)
+"""What may follow a period that ends a question: for whom, the choice that a reader was given, and "since when ?"."""
 _BARE: Final = re.compile(r"(?:^|[,;:.?!(][ ]*|\b(?:et|alors|and|mais|ok|donc)[ ])$")
 
 # --- the clauses ----------------------------------------------------------------------------------------
@@ -405,7 +409,8 @@ class _Asked:
             # « avant 2024 » is the last day without it, « jusqu'en 2024 » the last day with it.
             day = first - _DAY if lead.group().startswith(("avant", "before", "prior")) else last - _DAY
             words = _from(lead, before, Period(day, day + _DAY, match.start(), match.end()))
-            asked = self.past or (len(self.clauses) == 1 and self._opens(words.start, words.end))
+            opens = len(self.clauses) == 1 and self._opens(words.start, words.end)
+            asked = self.past or opens or self._closes(words.start, words.end)
             return (day, words) if asked and day < self.today else None
         if (lead := _AS_OF.search(before) or _OF_RULE.search(before) or _OF_RULES.search(before)) is not None:
             comes = _COMES.search(before[: lead.end()]) is not None
@@ -466,7 +471,7 @@ class _Asked:
 
     def _closes(self, start: int, end: int) -> bool:
         """Whether the period ends a question about a rule that is nobody's story: « Quel est le taux en 2022 ? »."""
-        if self.folded[end:].strip(" ?.!"):
+        if _TAIL.fullmatch(self.folded, end) is None:
             return False
         return (
             not self._told(start)

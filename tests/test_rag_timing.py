@@ -133,3 +133,34 @@ def test_a_long_hostile_question_is_read_in_linear_time() -> None:
     for text in ("en 2022 qui " * 350, "si avait " * 450, "l'ancien " * 450, "avant le " * 450, "mars " * 800):
         asked_day(text, TODAY)
     assert time.perf_counter() - started < 2
+
+
+@pytest.mark.parametrize(
+    ("text", "day"),
+    [
+        ("Combien de jours de télétravail par semaine en 2022 pour les encadrants ?", dt.date(2022, 12, 31)),
+        ("Quel est le délai pour envoyer un arrêt de travail en 2023 ? À qui ?", dt.date(2023, 12, 31)),
+        (
+            "Quelle est la règle de l'article 4 en 2023 (Décision n° 2022-07 du 10 février 2022) ?",
+            dt.date(2023, 12, 31),
+        ),
+        ("Combien de jours de télétravail avant 2025 ?", dt.date(2024, 12, 31)),
+    ],
+)
+def test_a_day_is_kept_by_what_a_follow_up_or_a_choice_puts_behind_it(text: str, day: dt.date) -> None:
+    """Else the rule of today is told for a question that names another day."""
+    found = asked_day(text, TODAY)
+    assert found is not None
+    assert found.day == day
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Combien de jours de congés pour 2025 puis-je reporter en 2026 ?",
+        "Que dit l'article 4 (Arrêté n° 2022-41 du 9 novembre 2022 relatif au compte épargne-temps) ?",
+        "Quel délai pour un déplacement fait en 2022 pour lequel je n'ai pas de facture ?",
+    ],
+)
+def test_what_stands_behind_a_story_or_a_title_gives_no_day(text: str) -> None:
+    assert _said(asked_day(text, TODAY)) == ""
