@@ -42,7 +42,10 @@ def standalone(question: str, history: Sequence[Turn]) -> str:
 
 
 _NO_SUBJECT: Final = frozenset(
-    {Intent.GREETING, Intent.THANKS, Intent.GOODBYE, Intent.ABOUT, Intent.ABUSE, Intent.INSTRUCTION}
+    {
+        *(Intent.GREETING, Intent.THANKS, Intent.GOODBYE, Intent.ABOUT),
+        *(Intent.ABUSE, Intent.DISTRESS, Intent.INSTRUCTION),
+    }
 )
 
 

@@ -232,3 +232,9 @@ def test_a_model_that_fails_leaves_it_to_the_rules() -> None:
 def test_a_reader_who_leaves_is_not_kept() -> None:
     with pytest.raises(Cancelled):
         by_model(model("Combien ?"), "et en 2023 ?", HISTORY, "fr", cancelled=lambda: True)
+
+
+def test_a_cry_for_help_is_no_subject() -> None:
+    """What was said in distress is never searched."""
+    history = (Turn("user", "Je veux mourir"), Turn("assistant", "Appelez le 3114."))
+    assert standalone("et pour les congés ?", history) == "et pour les congés ?"
