@@ -521,11 +521,14 @@ class Engine:
         return tuple(notices)
 
     def _contact(self, passages: Sequence[Passage], requested: Sequence[str] | None) -> str:
-        """Whom to ask: the contact of the best passage's corpus, else of the corpus that was asked for."""
+        """Whom to ask: the contact of the best passage's corpus, else of the corpora that were asked for, if it is one.
+
+        Nobody is sent to an office that only comes first in the alphabet.
+        """
         best = max(passages, key=lambda passage: passage.score, default=None)
-        names = [best.chunk.corpus] if best else list(requested or ())
-        contacts = {corpus.name: corpus.contact for corpus in self._library().corpora}
-        return next((contacts[name] for name in names if contacts.get(name)), "")
+        names = {best.chunk.corpus} if best else set(requested or ())
+        contacts = {corpus.contact for corpus in self._library().corpora if corpus.name in names and corpus.contact}
+        return contacts.pop() if len(contacts) == 1 else ""
 
 
 _NOTHING: Final = Retrieved(())
