@@ -18,6 +18,7 @@ from typing import Final
 
 from rag import alignment, scoring, sentences
 from rag.evidence import Unit, evidence
+from rag.instructions import addressed_to_machine
 from rag.language import detect
 from rag.quantities import folded
 from rag.types import Chunk, Claim, Matrix, Passage, Reason, Span, Verdict
@@ -72,7 +73,7 @@ def judge(
     all that the writer was shown: one that it does not cite and that says the claim better speaks against it.
     """
     text, numbers = cited(sentence)
-    if _is_talk(text):
+    if _is_talk(text) or addressed_to_machine(text) or _is_fragment(text):
         return Claim(text, numbers, Verdict.UNSUPPORTED, Reason.NOT_A_CLAIM)
     if not numbers:
         return Claim(text, numbers, Verdict.UNSUPPORTED, Reason.NO_CITATION)
@@ -255,6 +256,25 @@ def _confirmed(
 
 _UNDECIDED: Final = frozenset({Reason.LEXICAL, Reason.QUALIFIER, Reason.MODALITY, Reason.SEMANTIC})
 """Reasons that a cross-encoder may overrule; never a value, a name or a negation."""
+
+
+_VERB: Final = re.compile(
+    r"\b(?:est|sont|a|ont|peut|peuvent|doit|doivent|faut|va|vont|soit|soient|is|are|was|were|has|have|had|may|must|can|"
+    r"shall|will|should|does|do|\w{2,}(?:era|eront|ira|iront|dra|dront|ait|aient|ent))\b"
+)
+"""A finite verb, by its form; the present of most verbs has none of its own."""
+_SHORT: Final = 4
+"""Words of any kind up to which what has no such verb may be a fragment."""
+_FEW: Final = 3
+"""Words and values that say something without a verb that is told by its form: who or what, how, how much."""
+
+
+def _is_fragment(text: str) -> bool:
+    """Whether the words are too few to be a sentence: "19 °C.", "Nouvelles dispositions."."""
+    if len(text.split()) > _SHORT or _VERB.search(folded(text)) is not None:
+        return False
+    said = reading(text, "fr")
+    return len(said.words) + len(said.quantities) < _FEW
 
 
 def _is_talk(text: str) -> bool:
