@@ -187,7 +187,7 @@ class Engine:
             yield from self._reply(question, said, wanted, clock)
             return
         with clock.stage("rewrite"):
-            text = self._standalone(said, question, cancelled, waiting)
+            text = _whole(self._standalone(said, question, cancelled, waiting))
         speech = question.language or language.detect(text, self._language)
         # 2-3. Search inside the scope, on the day that is asked about; look for what contradicts the likely answer.
         found = self._gather(question, text, said, speech, clock)
@@ -606,9 +606,9 @@ def _checked(text: str) -> str:
     """A question that can be searched.
 
     Raises:
-        BadRequest: it is empty, or longer than :data:`LONGEST_QUESTION`.
+        BadRequest: it is empty, longer than :data:`LONGEST_QUESTION`, or holds half a character.
     """
-    text = text.strip()
+    text = _whole(text).strip()
     if not any(character.isalnum() for character in text):
         raise BadRequest(
             "the question is empty; write what you want to know",
@@ -621,6 +621,23 @@ def _checked(text: str) -> str:
             f"la question compte {len(text)} caractères pour {LONGEST_QUESTION} au plus ; raccourcissez-la",
             code="question_too_long",
         )
+    return text
+
+
+def _whole(text: str) -> str:
+    """The text, of whole characters: a terminal in another encoding than UTF-8 gives halves of some.
+
+    Raises:
+        BadRequest: nothing below could read it.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise BadRequest(
+            "the question is not written in UTF-8; set your terminal to it",
+            "la question n'est pas écrite en UTF-8 ; réglez votre terminal sur ce codage",
+            code="invalid_request",
+        ) from error
     return text
 
 

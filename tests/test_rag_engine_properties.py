@@ -6,13 +6,17 @@ import datetime as dt
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import openai
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from rag import instructions, replies, schemas
 from rag.adapters.fake import QuotingGenerator, ScriptedGenerator
+from rag.api import create_app
 from rag.errors import BadRequest
 from rag.types import (
     Answer,
@@ -30,7 +34,7 @@ from rag.types import (
     Turn,
     Validity,
 )
-from tests.rag_server import QUESTION, Parts, chunk, document, parts
+from tests.rag_server import QUESTION, Parts, chunk, document, parts, serving
 
 AGENT = Principal("agent", frozenset({"agents"}))
 DIRECTOR = Principal("director", frozenset({"agents", "direction"}))
@@ -159,6 +163,7 @@ def holds(answer: Answer) -> None:
 @given(text=ANY)
 @example(text="\ud7ff\ufffe\U0010ffff congé")
 @example(text="a" * 4_001)
+@example(text="caf\udce9 du matin")
 def test_any_question_is_answered_or_a_bad_request(vauban: Parts, text: str) -> None:
     first = asked(vauban, Question(text, AGENT))
     again = asked(vauban, Question(text, AGENT))
@@ -264,6 +269,43 @@ def asks(vauban: Parts, text: str, who: Principal) -> Answer:
 @pytest.mark.parametrize(("status", "text"), EXAMPLES.items(), ids=lambda one: getattr(one, "value", ""))
 def test_every_status_is_reached(vauban: Parts, status: Status, text: str) -> None:
     assert asks(vauban, text, AGENT).status is status
+
+
+@pytest.mark.parametrize("status", Status, ids=lambda one: one.value)
+def test_a_stream_ends_as_the_plain_completion_does(vauban: Parts, client: openai.OpenAI, status: Status) -> None:
+    """The same text, annotations and ``vauban`` object, read by OpenAI's own client; only the seconds differ."""
+    messages: list[Any] = [{"role": "user", "content": EXAMPLES.get(status, QUESTION)}]
+    vauban.engine.generator = QuotingGenerator() if status is Status.ANSWERED else None
+    try:
+        plain = client.chat.completions.create(model="vauban", messages=messages)
+        chunks = list(client.chat.completions.create(model="vauban", messages=messages, stream=True))
+    finally:
+        vauban.engine.generator = None
+    whole = [behind(one) for one in (plain, chunks[-1])]
+    assert whole[0].status is status
+    assert whole[0] == whole[1]
+    deltas = [choice.delta for chunk in chunks for choice in chunk.choices]
+    assert "".join(delta.content or "" for delta in deltas) == plain.choices[0].message.content
+    noted = [one for delta in deltas for one in (delta.model_extra or {}).get("annotations") or ()]
+    assert noted == [one.model_dump() for one in plain.choices[0].message.annotations or ()]
+    ends = [choice.finish_reason for chunk in chunks for choice in chunk.choices if choice.finish_reason]
+    assert [plain.choices[0].finish_reason] == ends == ["stop"]
+    opening = schemas.VaubanDelta.model_validate((chunks[0].model_extra or {})["vauban"])
+    assert [one.id for one in opening.passages or ()] == [one.id for one in whole[1].passages]
+
+
+def behind(sent: ChatCompletion | ChatCompletionChunk) -> schemas.Vauban:
+    """The ``vauban`` object of what a client received, without its seconds."""
+    return schemas.Vauban.model_validate((sent.model_extra or {})["vauban"]).model_copy(update={"timings": {}})
+
+
+@pytest.fixture(scope="module")
+def client(vauban: Parts) -> Iterator[openai.OpenAI]:
+    with (
+        serving(create_app(vauban)) as url,
+        openai.OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0) as made,
+    ):
+        yield made
 
 
 def test_a_choice_is_not_asked_back(vauban: Parts) -> None:
