@@ -121,7 +121,7 @@ _SHAPES: Final = (
     r"^.{0,2}[srh].{0,9}A$|^.{0,4}[shr]O?A.{0,2}:|^.?[shr].{0,4}YA|^.{0,3}YA.{0,4}[sr]|Dh.{0,7}A|sOA.{0,5}:",
     r"D[.O]{0,2}sO.{0,6}l$|Ds#.{0,4}Q|OA.{0,2}Ns?O|cOAN|\.ANsO|sY?A.{0,3}:",
     # Other sources are pushed aside, or one is put above them.
-    r"[hr].{0,4}oX|oX.{0,9}[LhrNEP]|oXN?D|X.{0,4}o.{0,6}[LrhN]|X.{0,8}L|NX.{0,2}[Dsr]|^.{0,4}h.{0,3}X|^NX|DN?s?h.{0,3}X|sNX",
+    r"[hr].{0,4}oX|oX.{0,9}[LhrNEP]|oXN?D|X.{0,4}o.{0,6}[LrhN]|X[^L]{1,8}L|NX.{0,2}[Dsr]|^.{0,4}h.{0,3}X|^NX|DN?s?h.{0,3}X|sNX",
     r"O\.?\.?TX|O.{0,2}T?X.{0,9}[ADsr]{2}|[rs][TO]{1,2}X|^.{0,3}[sr]\.TX|TX.{0,4}[ADrs]|X.{0,9}TT|rTX|"
     r"sX.{0,4}O.{0,5}A|.Xs[D.].{0,3}X",
     r"(?:ot|t.{0,2}o).{0,6}L|ts.{0,6}L|W.to|toN|Y.{0,4}L.rTt|YrTt|hT?O?ot|N\.?sO?ot|sOot|Nr.{0,6}to",
@@ -141,7 +141,7 @@ _SHAPES: Final = (
     # A sentence is dictated.
     r"TtP|TtD.{0,10}A|^[srh]T?O?Tt.{0,9}[sA]$|^s.{0,4}Tt.{0,4}c|gt?T?.{0,3}t.{0,4}s.{0,2}T$|^sTTt$|^s.TTt|"
     r"TtD.{0,6}tt?T?",
-    r"E.?:.{0,3}A|R.{0,12}Tg$|Tg.{0,5}RT|^.{0,4}:.{0,4}Q.{0,6}s|^s.Q|^D[.]{0,2}K|s.{0,9}Q.{0,2}K$|Ds#.{0,6}[lQ]",
+    r"E.?:.{0,3}A|R.{0,12}Tg$|Tg.{0,5}RT|^.{1,4}:.{0,4}Q.{0,6}s|^s.Q|^D[.]{0,2}K|s.{0,9}Q.{0,2}K$|Ds#.{0,6}[lQ]",
     r"^M\.?[T:]|l.?g.{0,3}[sD]|^.l\.?N?D|^h.?O.{0,2}[tXRo]|P.#|^T..m.?:|^P|W.D..:s",
     # Adjacent words about answers, sources and this text, which rules for people do not have.
     r"D.sO.t|QD.{0,8}l|m\.g.{0,4}O.{0,2}s|m.l.{0,2}Tt?t?h|OoX|W.{0,4}l.{0,4}s#|c.{0,5}Tt.L|m.D.sN|As.{0,4}L|"
@@ -238,6 +238,44 @@ _PHRASES: Final = tuple(
         r"^\W*(?:joue|jouez|play|adopte|assume) (?:the |le |un )?(?:role|personnage|part|persona|ton)\b",
         r"^\W*(?:dis|dites|affirme|confirme|conclus|concluez) (?:simplement |seulement |donc |bien )?(?:que|"
         r"a l'agent|a l'usager|au lecteur|oui|non)\b",
+        r"^\W*ne (?:restitue|rapporte|reprends|repete|retiens|produis|genere|redige|reproduis|prends|fais|"
+        r"laisse|renvoie|mets|presente|propose|conserve)s? (?:pas|jamais|rien|aucun|plus)",
+        r"\b(?:consulte|lu|lue|traite|traitee|indexe|indexee|analyse|analysee|resume|resumee|parcouru|"
+        r"parcourue|exploite)s? par (?:un|une|le|la|l'|tout|toute|des|les) ?(?:\w+ )?(?:programme|logiciel|"
+        r"machine|outil|robot|automate|systeme|moteur|assistant|ia|intelligence|modele)",
+        r"\b(?:read|processed|parsed|summari[sz]ed|retrieved|indexed|analy[sz]ed) by (?:an?|any|the|"
+        r"some) (?:\w+ )?(?:program|software|machine|tool|robot|bot|system|engine|assistant|ai|model|llm)",
+        r"\bse verra (?:repondre|indiquer|opposer|confirmer)|\bs'entendra (?:dire|repondre)",
+        r"\baucune (?:reserve|nuance|condition|precision|limite|exception) ne (?:sera|doit|"
+        r"devra) (?:etre )?(?:formulee|mentionnee|signalee|apportee|citee|indiquee)",
+        r"\b(?:doit|devra|doivent|sera|seront) (?:etre )?(?:restitue|recopie|reproduit|cite|affiche|"
+        r"repris)e?s? (?:\w+ )?(?:en priorite|tel quel|telle quelle|mot pour mot|textuellement|a l'exclusion|"
+        r"integralement|en tete)",
+        r"\bconsigne (?:technique|prioritaire|speciale|cachee|interne|absolue|systeme|suivante) ?:",
+        r"\bau clavier\b",
+        r"\bmerci (?:d'|de )?(?:\w+ ){0,2}(?:a )?(?:l'utilisateur|l'usager|la personne|quiconque)",
+        r"\b(?:derogation|exception|contrairement) aux (?:consignes|instructions|reglages|parametres)\b",
+        r"^\W*oubliez?\b",
+        r"\b(?:should|must|shall|will) (?:be )?present(?:ed)? (?:this|it) as\b|\bpresent (?:this|it) as (?:a |"
+        r"the )?(?:law|statute|rule|fact|official)",
+        r"\b(?:whatever|no matter what) (?:the )?(?:retrieval|search|context|other|passages?|sources?|"
+        r"documents?|question|user)",
+        r"\bthe user (?:wants|wishes|expects|needs) to (?:hear|read|know|see)|\bl'(?:utilisateur|"
+        r"usager) (?:veut|souhaite|attend|desire) (?:lire|entendre|qu'on)",
+        r"\b(?:summar(?:y|ies)|answers?|repl(?:y|ies)|responses?) (?:of|about|on|to|based on) (?:this|these|"
+        r"the) (?:page|text|document|passage|question|note|topic)\b.{0,20}\b(?:must|shall|should|may) (?:not|"
+        r"never|always)?",
+        r"\b(?:speak|answer|write|act|reply|behave|respond|reason|proceed) as (?:if|though)\b",
+        r"\b(?:parle|parlez|reponds|repondez|ecris|ecrivez|agis|agissez|raisonne|raisonnez|procede|"
+        r"procedez) comme si\b",
+        r"\byour (?:answer|answers|reply|replies|response|responses|output|summary) (?:will|is|are|should|"
+        r"must|may|shall|has|needs?)\b",
+        r'"(?:answer|reponse|response|output|result|text|query|question)"\s*:',
+        r"\b(?:conseiller|repondeur|guichet|operateur|collegue|secretaire|standard|expert|juriste|redacteur|"
+        r"commis) (?:automatique|virtuel|numerique|artificiel|robotise|logiciel)\b",
+        r"\b(?:automatic|virtual|digital|robotic|artificial|synthetic) (?:advisor|adviser|clerk|operator|"
+        r"colleague|secretary|expert|lawyer|writer|helper|agent)\b",
+        r"\btu (?:viens|es|dois|peux|vas|seras|devras|connais|sais)\b",
     )
 )
 """What is said of answers, readers and other texts in words that no rule for people has."""
