@@ -224,7 +224,7 @@ def _day(side: Statement, asked: Reading) -> _Case:
     spoken = any(value.kind is Kind.DATE for value in asked.quantities)
     if start is None:
         return _Case(spoken=spoken)
-    return _Case(frozenset({start.isoformat()}), _spelled(start, side.unit.language), (), spoken)
+    return _Case(frozenset({start.isoformat()}), said_day(start, side.unit.language), (), spoken)
 
 
 _MONTHS: Final = {
@@ -233,12 +233,12 @@ _MONTHS: Final = {
 }
 
 
-def _spelled(day: dt.date, language: str) -> str:
-    """A day as it is said, and as it is read again in a question: ``au 1er mars 2021``, ``on 1 March 2021``."""
+def said_day(day: dt.date, language: str) -> str:
+    """A day as :mod:`rag.timing` reads it again behind any question: ``à la date du 1er mars 2021``."""
     month = _MONTHS[language][day.month - 1]
     if language == "en":
-        return f"on {day.day} {month} {day.year}"
-    return f"au {day.day}{'er' if day.day == 1 else ''} {month} {day.year}"
+        return f"as of {day.day} {month} {day.year}"
+    return f"à la date du {day.day}{'er' if day.day == 1 else ''} {month} {day.year}"
 
 
 _SIDES: Final[dict[About, Callable[[Statement, Reading], _Case]]] = {

@@ -57,7 +57,7 @@ def statements(question: str, passages: Sequence[Passage], language: str = "fr")
 def _of(passage: Passage, asked: Sequence[tuple[Word, float]]) -> Iterator[Statement]:
     total = sum(weight for _, weight in asked) or 1.0
     # All rules on leave hold the only word of "how many days of leave?".
-    telling = min(1.0, max(0.0, 2.0 * (total - 1.0)))
+    telling = len(asked) > 1
     units = evidence(passage)
     beside = content(word for unit in units for word in unit.words)
     for unit in units:

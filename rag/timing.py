@@ -410,9 +410,13 @@ class _Asked:
             day = first - _DAY if lead.group().startswith(("avant", "before", "prior")) else last - _DAY
             words = _from(lead, before, Period(day, day + _DAY, match.start(), match.end()))
             opens = len(self.clauses) == 1 and self._opens(words.start, words.end)
-            asked = self.past or opens or self._closes(words.start, words.end)
+            # « Le dernier jour pour payer avant fin 2026 » is a deadline; « avant 2025 », when it is over, is none.
+            over = bool(match["year"]) and self._closes(words.start, words.end)
+            asked = self.past or opens or over
             return (day, words) if asked and day < self.today else None
-        if (lead := _AS_OF.search(before) or _OF_RULE.search(before) or _OF_RULES.search(before)) is not None:
+        if (lead := _AS_OF.search(before)) is not None:
+            return self._day(first, last), _from(lead, before, period)
+        if (lead := _OF_RULE.search(before) or _OF_RULES.search(before)) is not None:
             comes = _COMES.search(before[: lead.end()]) is not None
             return None if comes and first <= self.today else (self._day(first, last), period)
         if (lead := _FROM.search(before)) is not None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
+import re
 from typing import Any
 
 import pytest
 
-from rag.clarify import About, asking, clarification
+from rag.clarify import About, asking, clarification, said_day
+from rag.timing import asked_day, undated
 from tests.golden_passages import passages, rows
 
 FROZEN = "cef60aab54a8fdc5907abd0cd9bb953520a75a7372742364bd6d381469137599"
@@ -78,3 +81,24 @@ def test_every_side_is_asked_in_both_languages(about: About, language: str) -> N
 def test_no_passages_need_no_clarification() -> None:
     """What search did not find is not asked about."""
     assert clarification("Combien de jours ?", ()) is None
+
+
+@pytest.mark.parametrize(
+    ("question", "language"),
+    [
+        ("Qui signe mon ordre de mission ?", "fr"),
+        ("Jusqu'à quand puis-je poser mes congés ?", "fr"),
+        ("Depuis quand le télétravail est-il autorisé ?", "fr"),
+        ("Combien de jours de télétravail par semaine ?", "fr"),
+        ("Who signs my travel order?", "en"),
+        ("Can I carry over my leave?", "en"),
+    ],
+)
+def test_a_day_that_is_chosen_is_the_day_of_the_answer(question: str, language: str) -> None:
+    """Whatever is asked; and the words that name it are not searched."""
+    day = dt.date(2021, 3, 1)
+    [choice] = asking(About.DATE, question, [said_day(day, language)], language).choices
+    asked = asked_day(choice.question, dt.date(2026, 11, 23), language)
+    assert asked is not None
+    assert asked.day == day
+    assert re.findall(r"\w+", undated(choice.question, asked)) == re.findall(r"\w+", question)

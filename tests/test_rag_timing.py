@@ -159,6 +159,7 @@ def test_a_day_is_kept_by_what_a_follow_up_or_a_choice_puts_behind_it(text: str,
     [
         "Combien de jours de congés pour 2025 puis-je reporter en 2026 ?",
         "Que dit l'article 4 (Arrêté n° 2022-41 du 9 novembre 2022 relatif au compte épargne-temps) ?",
+        "dernier jour pour payer par carte d'achat avant la fin d'annee 2026",
         "Quel délai pour un déplacement fait en 2022 pour lequel je n'ai pas de facture ?",
     ],
 )
