@@ -23,11 +23,12 @@ from rag.language import detect
 from rag.quantities import folded
 from rag.types import Chunk, Claim, Matrix, Passage, Reason, Span, Verdict
 from rag.values import same_value
-from rag.verdicts import DEFAULT, PARTS, Outcome, Thresholds, spells, weigh
+from rag.verdicts import DEFAULT, PARTS, VERBATIM, Outcome, Thresholds, spells, weigh
 from rag.wording import reading
 
 __all__ = [
-    "DEFAULT", "Entailment", "Similarity", "Thresholds", "Unit", "cited", "evidence", "judge", "spells", "support",
+    "DEFAULT", "VERBATIM", "Entailment", "Similarity", "Thresholds", "Unit", "cited", "evidence", "judge", "spells",
+    "support",
 ]  # fmt: skip
 
 Similarity = Callable[[Sequence[str], Sequence[str]], Matrix]

@@ -17,6 +17,7 @@ from typing import Final
 
 import prompts
 from rag import (
+    claims,
     clarify,
     conflicts,
     context,
@@ -99,7 +100,8 @@ class Library:
 class Engine:
     """Answers questions over the published corpora. Safe to use from several threads.
 
-    ``quotes`` says who chooses verbatim extracts, ``rewrites`` whether the model can make a follow-up stand alone.
+    ``quotes`` says who chooses verbatim extracts, ``capable`` whether the model may use words of its own: of
+    any other, only what a passage says nearly word for word is shown, and no mark is repaired.
     """
 
     def __init__(
@@ -111,7 +113,7 @@ class Engine:
         generator: Generator | None,
         policy: Policy = Policy.STRICT,
         quotes: Quotes = Quotes.RANKED,
-        rewrites: bool = False,
+        capable: bool = False,
         language: str = "fr",
         found: Callable[[Sequence[Hit]], None] = unseen,
     ) -> None:
@@ -122,7 +124,7 @@ class Engine:
         self.generator = generator
         self._policy = policy
         self._quotes = quotes
-        self._rewrites = rewrites
+        self._capable = capable
         self._language = language
         self.busy = Busy()
 
@@ -253,7 +255,7 @@ class Engine:
         self, said: str, question: Question, cancelled: Callable[[], bool], waiting: Callable[[int], None]
     ) -> str:
         """The question as it will be searched and shown: rewritten by a model that can, else by rules."""
-        if self._rewrites and self.generator is not None:
+        if self._capable and self.generator is not None:
             speech = question.language or language.detect(said, self._language)
             written = rewrite.by_model(self.generator, said, question.history, speech, cancelled, waiting)
             if written is not None:
@@ -387,7 +389,7 @@ class Engine:
                 closing(_counted(generator, fitted.prompt, sampling, cancelled, waiting, draft)) as pieces,
             ):
                 for sentence in sentences.stream(pieces):
-                    claim = repair.judged(sentence, shown, similarity=self._similarity)
+                    claim = self._judged(sentence, shown)
                     uncited = 0 if claim.cited else uncited + 1
                     if claim.text in seen:  # a small model going round in circles
                         failures += 1
@@ -408,6 +410,11 @@ class Engine:
             if cancelled():
                 raise
             log.warning("generation failed: %s", error.code)
+
+    def _judged(self, sentence: str, shown: Sequence[Passage]) -> Claim:
+        if self._capable:
+            return repair.judged(sentence, shown, similarity=self._similarity)
+        return claims.judge(sentence, shown, similarity=self._similarity, thresholds=claims.VERBATIM)
 
     def _extract(
         self,

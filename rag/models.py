@@ -64,7 +64,7 @@ class Entry(BaseModel):
     query_prefix: str = ""
     passage_prefix: str = ""
     dense_weight: float | None = Field(None, ge=0, le=1)
-    rewrites: bool = False
+    capable: bool = False
     sha256: Mapping[str, Sha256] = Field(default_factory=dict)
 
     @model_validator(mode="after")

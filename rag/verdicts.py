@@ -50,6 +50,8 @@ class Thresholds:
 
 
 DEFAULT: Final = Thresholds()
+VERBATIM: Final = Thresholds(score=1.0)
+"""For a writer that does not know what it says: no score reaches it, so only what is nearly word for word stands."""
 
 PARTS: Final = 2
 """How often a claim may be cut in two, so that it may rest on up to four sentences."""

@@ -229,7 +229,7 @@ def _engine(
         generator=generator,
         policy=settings.policy,
         quotes=settings.quotes,
-        rewrites=rewrites(settings),
+        capable=capable(settings),
         language=settings.language,
         found=unseen if retrievals is None else retrievals.seen,
     )
@@ -264,13 +264,13 @@ def dense_weight(settings: Settings) -> float | None:
     return models.Manifest.load(settings.models_dir).entry(settings.embedder, Kind.EMBEDDER).dense_weight
 
 
-def rewrites(settings: Settings) -> bool:
-    """Whether the writing model is able to make a follow-up stand alone; a server's model is taken to be."""
+def capable(settings: Settings) -> bool:
+    """Whether the writing model may use words of its own, as the manifest says; a server's model is taken to be."""
     if settings.llama_url:
         return True
     if settings.generator in {FAKE, NONE}:
         return False
-    return models.Manifest.load(settings.models_dir).entry(settings.generator, Kind.GENERATOR).rewrites
+    return models.Manifest.load(settings.models_dir).entry(settings.generator, Kind.GENERATOR).capable
 
 
 def open_reranker(settings: Settings) -> Reranker | None:

@@ -234,5 +234,5 @@ def test_the_fingerprint_follows_the_files(models_dir: Path) -> None:
 
 def test_only_models_of_some_size_rewrite_questions() -> None:
     """A small model answers a question that it should rewrite; the demo's is not asked."""
-    rewriting = {entry.name for entry in Manifest.load().entries if entry.rewrites}
+    rewriting = {entry.name for entry in Manifest.load().entries if entry.capable}
     assert rewriting == {"qwen3-4b", "mistral-small-24b"}

@@ -230,9 +230,9 @@ def test_a_model_under_a_grammar_picks_the_quotations() -> None:
 def test_a_model_that_can_rewrites_the_follow_up() -> None:
     """And one that brings words of its own leaves it to the rules."""
     history = (Turn("user", ASKED), Turn("assistant", "Le 30 avril."))
-    able = engine(DECISION, generator=says("Jusqu'à quelle date peut-on reporter les RTT ?"), rewrites=True)
+    able = engine(DECISION, generator=says("Jusqu'à quelle date peut-on reporter les RTT ?"), capable=True)
     assert ask(able, "et les RTT ?", history=history).question == "Jusqu'à quelle date peut-on reporter les RTT ?"
-    inventive = engine(DECISION, generator=says("Quel est le montant de la prime de 500 € ?"), rewrites=True)
+    inventive = engine(DECISION, generator=says("Quel est le montant de la prime de 500 € ?"), capable=True)
     assert "500" not in ask(inventive, "et les RTT ?", history=history).question
 
 
@@ -259,3 +259,12 @@ def test_a_misspelled_word_is_searched_as_what_was_meant_and_said() -> None:
     told = [notice.text for notice in answer.notices if notice.kind is NoticeKind.SPELLING]
     assert told
     assert "annuels" in told[0]
+
+
+def test_a_model_that_is_not_capable_is_held_to_the_words_of_the_texts() -> None:
+    """What it says in its own words, or without a mark, is not shown; of a capable one it is weighed and mended."""
+    free = "Vous avez jusqu'au 30 avril de l'année d'après pour reporter vos congés annuels non pris [1]."
+    bare = f"{REPORT.rstrip('.')}."
+    for draft in (free, bare):
+        assert ask(engine(DECISION, generator=says(draft))).status is Status.EXTRACTS
+    assert ask(engine(DECISION, generator=says(bare), capable=True)).status is Status.ANSWERED
