@@ -67,7 +67,7 @@ _KINDS: Final = tuple(
               rf"append|gives?|forward|reveal\w*|disclose\w*|copy"),
         ("h", r"(?:ignor|oubli|neglig|omett|omettr|omet|masqu|cach|dissimul|supprim|ecart|occult|contourn|tai|tais|"
               rf"tair|abstr){_ENDING}|abstraction|silence|disregard\w*|forget\w*|skip\w*|omit\w*|hides?|hidden|drop|"
-              r"conceal\w*|withhold|aside|suppress|leave|stop|fi"),
+              r"conceal\w*|withhold|aside|suppress|stop|fi"),
         ("r", r"(?:remplac|substitu|privilegi|prefer|retien|retienn|retiendr|consider|supplant|prevau|preval|annul|"
               rf"prim|suiv|appliqu|utilis|tien|tienn|tiendr|accept|memoris|serv|servi){_ENDING}|retenir|tenir|"
               rf"retenus?|"
