@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from rag import instructions, replies, schemas
+from rag.adapters import fake
 from rag.adapters.fake import QuotingGenerator, ScriptedGenerator
 from rag.api import create_app
 from rag.errors import BadRequest
@@ -34,7 +37,7 @@ from rag.types import (
     Turn,
     Validity,
 )
-from tests.rag_server import QUESTION, Parts, chunk, document, parts, serving
+from tests.rag_server import LEAVE, QUESTION, Parts, chunk, document, parts, serving
 
 AGENT = Principal("agent", frozenset({"agents"}))
 DIRECTOR = Principal("director", frozenset({"agents", "direction"}))
@@ -329,3 +332,22 @@ def test_nobody_is_sent_to_an_office_that_only_comes_first(vauban: Parts, text: 
     of_one = asked(vauban, Question(text, AGENT, corpora=("rh",)))
     assert of_one is not None
     assert of_one.contact == "drh@exemple.test"
+
+
+@pytest.mark.parametrize("script", [fake.crashes, fake.endless, fake.echoes])
+def test_nothing_that_people_wrote_reaches_the_log(
+    vauban: Parts, caplog: pytest.LogCaptureFixture, script: fake.Script
+) -> None:
+    """Neither words of the question, nor of its history, nor of the passages; also when the model fails."""
+    caplog.set_level(logging.DEBUG)
+    vauban.engine.generator = ScriptedGenerator(script)
+    try:
+        for text in EXAMPLES.values():
+            asked(vauban, Question(text, AGENT, history=(Turn("user", "Quel est le délai ?"),)))
+    finally:
+        vauban.engine.generator = None
+    logged = " ".join(record.getMessage() for record in caplog.records).lower()
+    assert script is not fake.crashes or "generation failed" in logged
+    said = [*EXAMPLES.values(), "Quel est le délai ?", LEAVE, "montant de la prime de fin d'année"]
+    words = {word for text in said for word in re.findall(r"\w{5,}", text.lower())}
+    assert not words & set(re.findall(r"\w{5,}", logged))
