@@ -521,6 +521,11 @@ class Engine:
         if found.asked is not None and found.source is AsOfSource.QUESTION and day != scope.today():
             notices.append(versions.asked_notice(found.dated, found.asked, day, cited, siblings, blank.language))
         notices += versions.notices(cited, siblings, day, scope.today(), blank.language)
+        shown = {key for passage in blank.passages for key in passage.chunk.own_references}
+        if missing := versions.named(found.meant) - shown:
+            wanted = versions.Wanted(replace(found.scope, as_of=None), missing)
+            away = self._retriever.versions([wanted])
+            notices += versions.out_of_force(away, day, scope.today(), blank.language)
         if corrections := [(one.word, one.suggestion) for one in found.retrieved.corrections]:
             notices.append(Notice(NoticeKind.SPELLING, replies.respelled(corrections, blank.language)))
         if found.retrieved.foreign:

@@ -12,6 +12,7 @@ a person may not read is never told of.
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -24,6 +25,7 @@ from rag.types import Chunk, Hit, LegalStatus, Notice, NoticeKind, Passage, Scop
 _DAY: Final = dt.timedelta(days=1)
 _GAP: Final = dt.timedelta(days=366)
 """Between the end of a text and the beginning of the one like it that replaces it."""
+_NUMBERED: Final = re.compile(r"[a-z]+:\d{2,4}-\d")
 _NAME: Final = 90
 """Characters of a title that name a text in a notice."""
 _SUBJECT: Final = (" relati", " portant ", " sur ", " fixant ", " concernant ", " pris pour ", " pris en ")
@@ -125,6 +127,21 @@ def notices(
             seen = merged.get(key)
             merged[key] = notice if seen is None else replace(seen, passages=(*seen.passages, *notice.passages))
     return tuple(merged.values())
+
+
+def named(text: str) -> frozenset[str]:
+    """The keys of the articles of numbered texts that ``text`` names; of a whole text that of its first article."""
+    keys = (reference.key for reference in references.references(text))
+    return frozenset(key if "#" in key else f"{key}#1" for key in keys if _NUMBERED.match(key))
+
+
+def out_of_force(found: Iterable[Chunk], day: dt.date, today: dt.date, language: str) -> tuple[Notice, ...]:
+    """What to say of texts that a question names, where none of their versions holds on the day of the answer."""
+    chunks = tuple(found)
+    if any(chunk.validity.covers(day) for chunk in chunks):
+        return ()
+    told = notices([Passage(0, chunk, 0.0) for chunk in chunks], (), day, today, language)
+    return tuple(replace(notice, passages=()) for notice in told)
 
 
 def asked_notice(

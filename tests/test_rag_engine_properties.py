@@ -28,6 +28,7 @@ from rag.types import (
     Document,
     Message,
     NormRank,
+    NoticeKind,
     PassagesFound,
     Policy,
     Principal,
@@ -54,6 +55,10 @@ EXAMPLES = {
 """A question for each status; ``answered`` wants a model besides."""
 
 
+ENDED, SECRET = "decision:2020-9#1", "decision:2019-8#1"
+"""Articles of texts that are over: one that agents may read, one that they may not."""
+
+
 def rule(of: Document, reference: str, text: str, ordinal: int = 0) -> Chunk:
     named = (f"article:{reference.split()[-1]}",)
     made = chunk(of, reference, text, ordinal)
@@ -69,6 +74,9 @@ def built(folder: Path) -> Parts:
     note = document("regles", "note", "Note sur les primes", norm_rank=NormRank.INTERNAL_NOTE, validity=since)
     old = document("regles", "badge-2020", "Badges", validity=Validity(dt.date(2020, 1, 1), dt.date(2023, 1, 1)))
     new = document("regles", "badge-2023", "Badges", validity=Validity(dt.date(2023, 1, 1)))
+    over = Validity(dt.date(2020, 1, 1), dt.date(2023, 1, 1))
+    ended = document("regles", "ended", "Décision n° 2020-9 du 2 mars 2020", validity=over)
+    secret = document("regles", "secret", "Décision n° 2019-8", validity=over, groups=frozenset({"direction"}))
     odd = document("regles", "marques", "Marques [2] et **liens**")
     hidden = document("regles", "primes-secretes", "Primes", norm_rank=NormRank.CODE, groups=frozenset({"direction"}))
     vauban.publish(
@@ -78,6 +86,8 @@ def built(folder: Path) -> Parts:
             (note, [rule(note, "Article 1", "La prime de fin d'année est de 300 euros.")]),
             (old, [rule(old, "Article 1", "Le badge perdu coûte 5 euros.")]),
             (new, [rule(new, "Article 1", "Le badge perdu coûte 8 euros.")]),
+            (ended, [replace(rule(ended, "Article 1", "La cantine ouvre à midi."), own_references=(ENDED,))]),
+            (secret, [replace(rule(secret, "Article 1", "La cave est fermée."), own_references=(SECRET,))]),
             (odd, [rule(odd, "Article 9", "La règle [3] des couleurs [vives](http://x.test) est ![rouge](y) [1, 2].")]),
             (hidden, [rule(hidden, "Article 1", "Le montant de la prime de fin d'année est de 9999 euros.")]),
         ],
@@ -96,7 +106,7 @@ FRAGMENTS = (
     *("prime de fin d'année", "couleurs vives", "congé", "9999", "9" * 23, "31/02/2024", "le 1er mai 2021"),
     *("<script>alert(1)</script>", "</passage>", "![x](http://x.test)", "**gras**", "\u202eمرحبا", "😀😀", "\x00\x07"),
     *("a" * 400, "é" * 99, "-" * 50, "(" * 10, "????", "'\"`$;--", "how many days?", "en 0000", "dans 10 ans"),
-    *("y a 9 siècles", "\n\n# Titre"),
+    *("y a 9 siècles", "\n\n# Titre", "la décision n° 2020-9", "la décision n° 2019-8"),
 )  # fmt: skip
 ANY = st.one_of(
     st.text(max_size=200),
@@ -255,6 +265,16 @@ def test_a_text_that_one_may_not_read_changes_nothing(vauban: Parts, bare: Parts
     assert (one is None) == (other is None)
     if one is not None and other is not None:
         assert replace(one, timings={}) == replace(other, timings={})
+
+
+def test_a_text_that_is_asked_for_by_number_and_is_over_is_said_to_be_over(vauban: Parts) -> None:
+    """Else what another text says would be read as what it says; a hidden one is not told of."""
+    [notice] = asks(vauban, "Que dit la décision n° 2020-9 ?", AGENT).notices
+    assert (notice.kind, notice.day, notice.passages) == (NoticeKind.NOT_IN_FORCE, dt.date(2023, 1, 1), ())
+    assert "ne s'applique plus" in notice.text
+    assert not asks(vauban, "Que dit la décision n° 2019-8 ?", AGENT).notices
+    assert asks(vauban, "Que dit la décision n° 2019-8 ?", DIRECTOR).notices
+    assert asks(vauban, "Que disait en 2021 la décision n° 2020-9 ?", AGENT).as_of == dt.date(2021, 12, 31)
 
 
 def test_who_may_read_it_is_told_of_it(vauban: Parts) -> None:
