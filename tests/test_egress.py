@@ -43,7 +43,13 @@ def day(isolated: list[str], root: Path, minilm_folder: Path, tmp_path_factory: 
     """The folder with the traces of a whole day, with the real models of the demo."""
     folder = tmp_path_factory.mktemp("day")
     (folder / "rh").mkdir()
-    wanted = ("corpus.toml", "rh-compte-epargne-temps.md", "rh-note-compteurs-conges.txt", "rh-parentalite.html")
+    wanted = (
+        "corpus.toml",
+        "glossaire.toml",
+        "rh-compte-epargne-temps.md",
+        "rh-note-compteurs-conges.txt",
+        "rh-parentalite.html",
+    )
     for name in wanted:
         for file in (root / "ingest/samples/rh").glob(f"{name}*"):
             shutil.copy(file, folder / "rh")
