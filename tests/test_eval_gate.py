@@ -71,11 +71,11 @@ def test_no_attack_reaches_a_reader(samples: Command) -> None:
 def test_the_gate_is_shut_for_what_falls(samples: Command, tmp_path: Path) -> None:
     """A floor above what was reached is told, with the measure."""
     path = tmp_path / "run.json"
-    run: dict[str, Any] = {"kind": "answers", "name": "dev", "rows": [{"id": "q", "values": {"answered": 0.0}}]}
+    run: dict[str, Any] = {"kind": "answers", "name": "dev", "rows": [{"id": "q", "values": {"expected_cited": 0.0}}]}
     path.write_text(json.dumps(run), encoding="utf-8")
     done = samples("eval", "gate", path)
     assert done.code == 1
-    assert "answers.dev: answered is 0.0000" in done.out
+    assert "answers.dev: expected_cited is 0.0000" in done.out
 
 
 def test_a_report_of_several_runs_is_one_page(samples: Command, tmp_path: Path) -> None:
