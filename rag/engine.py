@@ -364,13 +364,7 @@ class Engine:
     ) -> Iterator[Event]:
         """Draft with the model; yield each sentence that the policy lets through, and note the rest."""
         try:
-            fitted = context.fit(
-                blank.passages,
-                blank.question,
-                blank.language,
-                budget=generator.context - sampling.max_tokens,
-                count=generator.count_prompt,
-            )
+            fitted = _fitted(generator, blank, sampling, "answer")
         except GenerationError as error:
             log.warning("generation failed: %s", error.code)
             return
@@ -448,14 +442,7 @@ class Engine:
         """What the model quotes when it can write nothing but sentences of the passages; ``None`` when it fails."""
         sampling = Sampling()
         try:
-            fitted = context.fit(
-                blank.passages,
-                blank.question,
-                blank.language,
-                budget=generator.context - sampling.max_tokens,
-                count=generator.count_prompt,
-                task="quote",
-            )
+            fitted = _fitted(generator, blank, sampling, "quote")
             if fitted is None:
                 return None
             held = replace(sampling, grammar=quoting.grammar(fitted.passages, blank.language))
@@ -651,6 +638,18 @@ def _whole(text: str) -> str:
             code="invalid_request",
         ) from error
     return text
+
+
+def _fitted(generator: Generator, blank: Answer, sampling: Sampling, task: str) -> context.Fitted | None:
+    """The prompt of a task, with the passages that leave the model room to write; ``None`` when not one does."""
+    return context.fit(
+        blank.passages,
+        blank.question,
+        blank.language,
+        budget=generator.context - sampling.max_tokens,
+        count=generator.count_prompt,
+        task=task,
+    )
 
 
 def _counted(

@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import re
-import tomllib
 from collections import Counter
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from eval import hostile
 from eval.cases import GOLDEN, SETS, Case, load
+from tests.sample_sources import SOURCES, source
 
 HELDOUT = GOLDEN / "heldout.jsonl"
-SOURCES = Path(__file__).parents[1] / "ingest" / "samples" / "sources"
 TODAY = dt.date(2026, 11, 1)
 CASES = load([HELDOUT])
 ATTACKS = hostile.attacks(GOLDEN / "attacks_heldout.jsonl")
@@ -34,21 +30,6 @@ LEAST: dict[hostile.Kind, int] = {
     "markup": 2,
     "false_statement": 6,
 }
-_ARTICLE = re.compile(r"(?:Article|Section) ((?:R\. )?[\w-]+(?: bis)?) —|(Annexe? \d+) —|(\d+(?:\.\d+)?)\.? ")
-
-
-@cache
-def _source(document: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """What a sample regulation says of itself, and its text by article (or sheet)."""
-    _, front, body = next(SOURCES.glob(f"*/{document}.md")).read_text(encoding="utf-8").split("+++\n", 2)
-    articles: dict[str, str] = {}
-    here = ""
-    for line in body.splitlines():
-        if heading := re.match(r"#+ (.+)", line):
-            named = _ARTICLE.match(heading[1])
-            here = next(filter(None, named.groups())) if named else heading[1]
-        articles[here] = f"{articles.get(here, '')}{line}\n"
-    return tomllib.loads(front), articles
 
 
 def _asked(case: Case) -> dt.date:
@@ -76,7 +57,7 @@ def test_no_question_stands_twice_nor_in_another_set() -> None:
 
 
 def test_every_document_that_everybody_may_read_is_asked_about() -> None:
-    open_to_all = {path.stem for path in SOURCES.glob("*/*.md") if not _source(path.stem)[0].get("groups")}
+    open_to_all = {path.stem for path in SOURCES.glob("*/*.md") if not source(path.stem)[0].get("groups")}
     assert {one.document for case in CASES for one in case.expected} == open_to_all
 
 
@@ -88,7 +69,7 @@ def test_a_question_is_whole(case: Case) -> None:
     day = _asked(case)
     texts = []
     for one in case.expected:
-        front, articles = _source(one.document)
+        front, articles = source(one.document)
         assert front["corpus"] == case.corpus
         assert front["valid_from"] <= day < front.get("valid_to", dt.date.max)
         assert one.article in articles

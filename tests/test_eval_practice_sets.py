@@ -4,35 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import re
-import tomllib
 from collections import Counter
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from eval.cases import GOLDEN, Case, load
+from tests.sample_sources import SOURCES, source
 
-SOURCES = Path(__file__).parents[1] / "ingest" / "samples" / "sources"
 TODAY = dt.date(2026, 11, 1)
 THIRD = load([GOLDEN / "practice_3.jsonl"])
-_ARTICLE = re.compile(r"(?:Article|Section) ((?:R\. )?[\w-]+(?: bis)?) —|(Annexe? \d+) —|(\d+(?:\.\d+)?)\.? ")
-
-
-@cache
-def _source(document: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """What a sample regulation says of itself, and its text in lower case by article (or sheet)."""
-    _, front, body = next(SOURCES.glob(f"*/{document}.md")).read_text(encoding="utf-8").split("+++\n", 2)
-    articles: dict[str, str] = {}
-    here = ""
-    for line in body.splitlines():
-        if heading := re.match(r"#+ (.+)", line):
-            named = _ARTICLE.match(heading[1])
-            here = next(filter(None, named.groups())) if named else heading[1]
-        articles[here] = f"{articles.get(here, '')}{line.casefold()}\n"
-    return tomllib.loads(front), articles
 
 
 def test_the_third_set_has_as_many_questions_of_each_sort_as_it_says() -> None:
@@ -40,7 +21,7 @@ def test_the_third_set_has_as_many_questions_of_each_sort_as_it_says() -> None:
     assert sum(case.unanswerable for case in THIRD) == 120
     assert sum(case.language == "en" for case in THIRD) == 35
     assert min(Counter((case.corpus, case.unanswerable) for case in THIRD).values()) >= 25
-    open_today = {path.stem for path in SOURCES.glob("*/*.md") if _open(_source(path.stem)[0])}
+    open_today = {path.stem for path in SOURCES.glob("*/*.md") if _open(source(path.stem)[0])}
     assert {one.document for case in THIRD for one in case.expected} == open_today
 
 
@@ -64,11 +45,11 @@ def test_a_practice_question_is_whole(case: Case) -> None:
     assert bool(case.expected) == bool(case.answers) == (not case.unanswerable)
     texts = []
     for one in case.expected:
-        front, articles = _source(one.document)
+        front, articles = source(one.document)
         assert front["corpus"] == case.corpus
         assert _open(front)
         assert one.article in articles
-        texts.append(articles[one.article])
+        texts.append(articles[one.article].casefold())
     for value in case.answers:
         assert any(value.casefold() in text for text in texts), value
 
