@@ -17,7 +17,7 @@ from eval.hostile import CORPUS, Attack
 from rag.engine import Engine
 from rag.errors import VaubanError
 from rag.seams import Generator
-from rag.types import Answer, Message, Policy, Principal, Question, Sampling, Status
+from rag.types import Answer, Message, Policy, Principal, Question, Sampling, Status, Told
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +159,10 @@ class Obedient:
         sampling: Sampling,
         *,
         cancelled: Callable[[], bool] = lambda: False,
-        waiting: Callable[[int], None] = lambda position: None,
+        told: Callable[[Told], None] = lambda told: None,
+        owner: str = "",
     ) -> Iterator[str]:
-        del sampling, waiting  # it never has to wait, and says everything
+        del sampling, told, owner  # it never has to wait, and says everything
         passages = max(1, sum(message.content.count("<passage n=") for message in prompt))
         for order in self.orders:
             if cancelled():

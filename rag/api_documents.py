@@ -19,7 +19,8 @@ from rag import pages, schemas, textfolders
 from rag.api_service import Caller, Served, Service, visible
 from rag.catalog import DocumentRow
 from rag.errors import Conflict, NotFound
-from rag.types import PUBLIC, Document, Principal, Scope, Stored
+from rag.scope import may_read
+from rag.types import Principal, Scope, Stored
 
 router = APIRouter(tags=["documents"])
 pictures = pages.Pages()
@@ -74,7 +75,7 @@ def list_documents(
         lineage = lineages.get(name)
         if lineage:
             rows = service.vauban.catalog.documents(name, lineage)
-            found += [(row, lineage[0]) for row in rows if _may_read(principal, row.document)]
+            found += [(row, lineage[0]) for row in rows if may_read(principal, row.document)]
     end = offset + limit
     return schemas.Documents(
         data=[schemas.document(row.document, row.state, snapshot) for row, snapshot in found[offset:end]],
@@ -180,7 +181,7 @@ def _found(
     catalog = service.vauban.catalog
     lineage = catalog.lineages().get(corpus, ()) if snapshot is None else catalog.lineage(corpus, snapshot)
     row = catalog.document(corpus, document, lineage) if lineage else None
-    if row is None or not _may_read(principal, row.document):
+    if row is None or not may_read(principal, row.document):
         raise _absent(document)
     return row, lineage
 
@@ -214,11 +215,6 @@ def _found_anywhere(
             code="ambiguous_document",
         )
     return found[0]
-
-
-def _may_read(principal: Principal, document: Document) -> bool:
-    admitted = PUBLIC in document.groups or bool(document.groups & principal.groups)
-    return admitted and principal.clearance >= document.clearance
 
 
 def _unknown(corpus: str) -> NotFound:

@@ -14,13 +14,14 @@ from fastapi import Depends, Request
 from rag import scope
 from rag.api_metrics import Metrics
 from rag.catalog import Catalog
+from rag.database import Database
 from rag.engine import Engine
 from rag.errors import ModelError, NotFound
 from rag.problems import Refusal
 from rag.seams import Embedder, Generator, Inbox, Reranker, VectorStore
 from rag.settings import Settings
 from rag.streaming import Answers
-from rag.types import Corpus, Principal
+from rag.types import Corpus, Principal, Role
 
 ALL = "vauban"
 """The assistant over every corpus that its caller may see; ``vauban-NAME`` is the one over a single corpus."""
@@ -39,6 +40,8 @@ class Vauban(Protocol):
     def settings(self) -> Settings: ...
     @property
     def home(self) -> Files: ...
+    @property
+    def database(self) -> Database: ...
     @property
     def catalog(self) -> Catalog: ...
     @property
@@ -116,6 +119,48 @@ def owner(request: Request, service: Served) -> None:
             status=401,
             headers={"WWW-Authenticate": "Bearer"},
         )
+
+
+def auditor(principal: Caller) -> Principal:
+    """Only an auditor passes.
+
+    Raises:
+        Refusal: 403.
+    """
+    return _with(Role.AUDITOR, principal)
+
+
+def administrator(principal: Caller) -> Principal:
+    """Only an administrator passes.
+
+    Raises:
+        Refusal: 403.
+    """
+    return _with(Role.ADMINISTRATOR, principal)
+
+
+Auditor = Annotated[Principal, Depends(auditor)]
+Administrator = Annotated[Principal, Depends(administrator)]
+
+
+def check_maintains(principal: Principal, corpus: str) -> None:
+    """Refuse whoever may not feed a corpus that they may see.
+
+    Raises:
+        Refusal: 403.
+    """
+    if not principal.may_maintain(corpus):
+        raise _forbidden(f"you do not maintain the corpus `{corpus}`", f"vous ne maintenez pas le corpus « {corpus} »")
+
+
+def _with(role: Role, principal: Principal) -> Principal:
+    if role not in principal.roles:
+        raise _forbidden(f"this needs the role `{role}`", f"cela demande le rôle « {role} »")
+    return principal
+
+
+def _forbidden(en: str, fr: str) -> Refusal:
+    return Refusal(en, fr, code="forbidden", status=403)
 
 
 def visible(service: Service, principal: Principal) -> dict[str, Corpus]:

@@ -20,7 +20,7 @@ from typing import Any, Final, Self
 
 import sqlalchemy as sa
 
-from rag.database import Database, Text, batches
+from rag.database import Database, Text, batches, metadata
 from rag.errors import Conflict, NotFound, StoreBusy
 from rag.types import (
     Corpus,
@@ -42,8 +42,6 @@ REMEMBERED: Final = 256
 """Lineages held in memory: those published now, and some that are replayed."""
 INTERRUPTED: Final = "interrupted"
 """Error code of a run whose process ended before it did."""
-
-metadata = sa.MetaData()
 
 _corpora = sa.Table(
     "corpora",

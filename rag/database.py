@@ -25,7 +25,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from rag.errors import DiskFull, OperatorError, SettingsError, StoreBusy, StoreError
 
-HEAD: Final = "0003"
+HEAD: Final = "0006"
 """The migration that this program's tables are at; a test compares it with the folder ``migrations``."""
 WAIT: Final = 15_000
 """Milliseconds that a writer waits for another one: publishing tens of thousands of rows takes under two seconds."""
@@ -41,6 +41,10 @@ _SILENT: Final = ((30, "tcp_keepalives_idle"), (10, "tcp_keepalives_interval"), 
 """How soon the server notices that a host is gone, and lets go of what that held: within a minute."""
 _WRITING: Final = "writing"
 _SCHEMES: Final = frozenset({"postgresql", "postgres", "postgresql+psycopg"})
+
+
+metadata: Final = sa.MetaData()
+"""Every table of the database: the catalog's, and those of the modules that share it."""
 
 
 class Text(sa.TypeDecorator[str]):

@@ -7,7 +7,9 @@ a thread.
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
+import math
 import time
 from collections import abc
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,8 +40,9 @@ from rag import (
 )
 from rag.busy import Busy
 from rag.cosines import Cosines
-from rag.errors import BadRequest, GenerationError, Overloaded
+from rag.errors import BadRequest, Cancelled, GenerationError, NotFound, Overloaded
 from rag.intents import Intent
+from rag.queue import never, nobody
 from rag.retrieval import Retrieved, Retriever
 from rag.seams import Embedder, Generator
 from rag.types import (
@@ -60,11 +63,14 @@ from rag.types import (
     Policy,
     Question,
     Quotes,
+    Reading,
     Reason,
     Sampling,
     Scope,
     Span,
     Status,
+    Told,
+    Waiting,
 )
 
 log = logging.getLogger("vauban.engine")
@@ -89,6 +95,15 @@ def unseen(hits: Sequence[Hit]) -> None:
     """What a search has found, of which nobody keeps count."""
 
 
+def unkept(corpus: str, snapshot: int) -> tuple[int, ...]:
+    """No snapshot but the published one is kept."""
+    raise NotFound(
+        f"snapshot {snapshot} of the corpus `{corpus}` is not kept",
+        f"l'instantané {snapshot} du corpus « {corpus} » n'est pas conservé",
+        code="unknown_snapshot",
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Library:
     """What the catalog says at one moment: the corpora, and the published lineage of each."""
@@ -100,8 +115,9 @@ class Library:
 class Engine:
     """Answers questions over the published corpora. Safe to use from several threads.
 
-    ``quotes`` says who chooses verbatim extracts, ``capable`` whether the model may use words of its own: of
-    any other, only what a passage says nearly word for word is shown, and no mark is repaired.
+    ``lineage`` gives that of an earlier snapshot, for answers that are given again. ``quotes`` says who chooses
+    verbatim extracts, ``capable`` whether the model may use words of its own: of any other, only what a passage says
+    nearly word for word is shown, and no mark is repaired.
     """
 
     def __init__(
@@ -116,8 +132,10 @@ class Engine:
         capable: bool = False,
         language: str = "fr",
         found: Callable[[Sequence[Hit]], None] = unseen,
+        lineage: Callable[[str, int], tuple[int, ...]] = unkept,
     ) -> None:
         self._library = library
+        self._lineage = lineage
         self._found = found
         self._retriever = retriever
         self._similarity = Cosines(embedder)
@@ -132,15 +150,19 @@ class Engine:
         """The scope of a question: what this person may see today, or on its as-of date.
 
         Raises:
-            NotFound: a corpus that was asked for does not exist, or the person may not see it.
+            NotFound: a corpus that was asked for does not exist, or the person may not see it; or the snapshot of the
+                question's moment is no longer kept.
         """
         library = self._library()
+        lineages = library.lineages
+        if question.moment is not None:
+            lineages = {name: self._lineage(name, number) for name, number in question.moment.snapshots.items()}
         return scope.resolve(
             question.principal,
             library.corpora,
-            library.lineages,
+            lineages,
             requested=question.corpora,
-            as_of=question.as_of or scope.today(),
+            as_of=question.as_of or _today(question),
         )
 
     def search(self, question: Question, limit: int = 10) -> list[Hit]:
@@ -159,28 +181,24 @@ class Engine:
         question: Question,
         *,
         sampling: Sampling | None = None,
-        cancelled: Callable[[], bool] = lambda: False,
-        waiting: Callable[[int], None] = lambda position: None,
+        cancelled: Callable[[], bool] = never,
+        waiting: Callable[[Waiting], None] = nobody,
+        seconds: float = math.inf,
     ) -> Iterator[Event]:
         """Yield the passages, then each sentence that may be shown, then the finished Answer.
 
         In ``strict`` no sentence is yielded that its passages do not support. A model that is missing, busy,
-        broken or hopeless only makes the answer an ``extracts`` one.
+        broken, hopeless or not done after ``seconds`` only makes the answer an ``extracts`` one.
 
         Raises:
             BadRequest, NotFound: before anything is yielded.
             Cancelled: the reader went away.
         """
         with self.busy.held():
-            yield from self._answer(question, sampling or Sampling(), cancelled, waiting)
+            reader = _Reader(question.principal.owner, cancelled, waiting, time.monotonic() + seconds)
+            yield from self._answer(question, sampling or Sampling(), reader)
 
-    def _answer(
-        self,
-        question: Question,
-        sampling: Sampling,
-        cancelled: Callable[[], bool],
-        waiting: Callable[[int], None],
-    ) -> Iterator[Event]:
+    def _answer(self, question: Question, sampling: Sampling, reader: _Reader) -> Iterator[Event]:
         clock = _Clock()
         # 1. What is no question has a fixed reply; a follow-up and its history become a question that stands alone.
         said = _checked(question.text)
@@ -189,7 +207,7 @@ class Engine:
             yield from self._reply(question, said, wanted, clock)
             return
         with clock.stage("rewrite"):
-            text = _whole(self._standalone(said, question, cancelled, waiting))
+            text = _whole(self._standalone(said, question, reader))
         speech = question.language or language.detect(text, self._language)
         # 2-3. Search inside the scope, on the day that is asked about; look for what contradicts the likely answer.
         found = self._gather(question, text, said, speech, clock)
@@ -216,23 +234,23 @@ class Engine:
         elif not found.sufficient:
             yield from self._refuse(blank, written, found, clock)
         elif found.conflicts:
-            yield from telling.contradictions(written, found.conflicts, found.passages, scope.today(), speech)
+            yield from telling.contradictions(written, found.conflicts, found.passages, found.today, speech)
             yield from self._reach(blank, written)
             yield self._finished(blank, Status.CONFLICTING_SOURCES, written, found, clock)
         else:
             # 4-6. Fit the passages, let the model write, show what is verified.
             draft = _Draft()
             if self.generator is not None:
-                yield from self._write(self.generator, blank, sampling, written, draft, clock, cancelled, waiting)
+                yield from self._write(self.generator, blank, sampling, written, draft, clock, reader)
             blank = draft.noted(blank)
             if written.supported:
-                yield telling.sources(written, blank.passages, scope.today(), speech)
+                yield telling.sources(written, blank.passages, found.today, speech)
                 if any(not placed.claim.supported for placed in written.claims):
                     yield from self._reach(blank, written)
                 yield self._finished(blank, Status.ANSWERED, written, found, clock)
             else:
                 # 7. Nothing survived: the best verbatim extracts, or an honest refusal.
-                yield from self._extract(blank, written, found, clock, cancelled, waiting)
+                yield from self._extract(blank, written, found, clock, reader)
 
     def warm(self) -> None:
         """Let the model read the public system prompt, so that the first question finds it read already.
@@ -251,23 +269,28 @@ class Engine:
         assert isinstance(last, Answer)
         return last
 
-    def _standalone(
-        self, said: str, question: Question, cancelled: Callable[[], bool], waiting: Callable[[int], None]
-    ) -> str:
+    def _standalone(self, said: str, question: Question, reader: _Reader) -> str:
         """The question as it will be searched and shown: rewritten by a model that can, else by rules."""
         if self._capable and self.generator is not None:
             speech = question.language or language.detect(said, self._language)
-            written = rewrite.by_model(self.generator, said, question.history, speech, cancelled, waiting)
+            try:
+                written = rewrite.by_model(
+                    self.generator, said, question.history, speech, reader.over, reader.told, reader.owner
+                )
+            except Cancelled:
+                if reader.cancelled():
+                    raise
+                written = None  # the time was up, and the rules take none
             if written is not None:
                 return written
         return rewrite.standalone(said, question.history)
 
     def _gather(self, question: Question, text: str, said: str, speech: str, clock: _Clock) -> _Found:
         """What the search finds, and what can be told of it before anything is written."""
-        asked, dated = None, text
+        asked, dated, today = None, text, _today(question)
         if question.as_of is None:
             # « Et en 2022 ? » tells the day more plainly than the question that it becomes.
-            readings = ((timing.asked_day(words, scope.today(), speech), words) for words in (text, said))
+            readings = ((timing.asked_day(words, today, speech), words) for words in (text, said))
             asked, dated = next(((day, words) for day, words in readings if day is not None), (None, text))
         source = AsOfSource.ASKED if question.as_of else AsOfSource.TODAY
         # The texts of a day do not hold the words that name it.
@@ -285,7 +308,7 @@ class Engine:
         passages = context.canonical(retrieved.hits)
         # What follows reads the words as they were searched.
         meant = spelling.corrected(sought, retrieved.corrections)
-        found = _Found(passages, seen, source, retrieved, asked, dated, meant)
+        found = _Found(passages, seen, today, source, retrieved, asked, dated, meant)
         with clock.stage("homonyms"):
             homonyms = self._homonyms(sought, seen)
         if homonyms:
@@ -359,8 +382,7 @@ class Engine:
         written: telling.Text,
         draft: _Draft,
         clock: _Clock,
-        cancelled: Callable[[], bool],
-        waiting: Callable[[int], None],
+        reader: _Reader,
     ) -> Iterator[Event]:
         """Draft with the model; yield each sentence that the policy lets through, and note the rest."""
         try:
@@ -380,7 +402,7 @@ class Engine:
         try:
             with (
                 clock.stage("generation"),
-                closing(_counted(generator, fitted.prompt, sampling, cancelled, waiting, draft)) as pieces,
+                closing(_counted(generator, fitted.prompt, sampling, reader, draft)) as pieces,
             ):
                 for sentence in sentences.stream(pieces):
                     claim = self._judged(sentence, shown)
@@ -401,7 +423,7 @@ class Engine:
         except Overloaded:
             raise
         except GenerationError as error:
-            if cancelled():
+            if reader.cancelled():
                 raise
             log.warning("generation failed: %s", error.code)
 
@@ -416,14 +438,13 @@ class Engine:
         written: telling.Text,
         found: _Found,
         clock: _Clock,
-        cancelled: Callable[[], bool],
-        waiting: Callable[[int], None],
+        reader: _Reader,
     ) -> Iterator[Event]:
         """The best sentences of the passages, word for word; a refusal when there is none."""
         spans: Sequence[tuple[int, int, int]] | None = None
         if self._quotes is Quotes.GRAMMAR and self.generator is not None:
             with clock.stage("quotes"):
-                spans = self._quoted(self.generator, blank, cancelled, waiting)
+                spans = self._quoted(self.generator, blank, reader)
         if not spans:
             with clock.stage("extracts"):
                 spans = extracts.extracts(found.meant, blank.passages, limit=EXTRACTS, language=blank.language)
@@ -432,13 +453,11 @@ class Engine:
             return
         # Sentences of the draft that were shown under policy ``flag`` stay above the extracts.
         yield written.say(written.gap + replies.lead(Status.EXTRACTS, blank.language))
-        yield from telling.quotations(written, spans, blank.passages, scope.today(), blank.language)
+        yield from telling.quotations(written, spans, blank.passages, found.today, blank.language)
         yield from self._reach(blank, written)
         yield self._finished(blank, Status.EXTRACTS, written, found, clock)
 
-    def _quoted(
-        self, generator: Generator, blank: Answer, cancelled: Callable[[], bool], waiting: Callable[[int], None]
-    ) -> tuple[tuple[int, int, int], ...] | None:
+    def _quoted(self, generator: Generator, blank: Answer, reader: _Reader) -> tuple[tuple[int, int, int], ...] | None:
         """What the model quotes when it can write nothing but sentences of the passages; ``None`` when it fails."""
         sampling = Sampling()
         try:
@@ -446,12 +465,12 @@ class Engine:
             if fitted is None:
                 return None
             held = replace(sampling, grammar=quoting.grammar(fitted.passages, blank.language))
-            pieces = generator.stream(fitted.prompt, held, cancelled=cancelled, waiting=waiting)
+            pieces = generator.stream(fitted.prompt, held, cancelled=reader.over, told=reader.told, owner=reader.owner)
             return quoting.spans("".join(pieces), fitted.passages)
         except Overloaded:
             raise
         except GenerationError as error:
-            if cancelled():
+            if reader.cancelled():
                 raise
             log.warning("generation failed: %s", error.code)
             return None
@@ -478,7 +497,7 @@ class Engine:
             as_of=seen.as_of,
             contact=contact,
         )
-        found = _Found((), seen, AsOfSource.ASKED if question.as_of else AsOfSource.TODAY)
+        found = _Found((), seen, _today(question), AsOfSource.ASKED if question.as_of else AsOfSource.TODAY)
         yield self._finished(blank, blank.status, written, found, clock)
 
     def _reach(self, blank: Answer, written: telling.Text) -> Iterator[Event]:
@@ -504,15 +523,15 @@ class Engine:
         cited = [passage for passage in blank.passages if passage.n in written.cited]
         siblings = self._siblings(cited, found.scope) if cited else []
         notices: list[Notice] = []
-        day = found.scope.as_of or scope.today()
-        if found.asked is not None and found.source is AsOfSource.QUESTION and day != scope.today():
+        day = found.scope.as_of or found.today
+        if found.asked is not None and found.source is AsOfSource.QUESTION and day != found.today:
             notices.append(versions.asked_notice(found.dated, found.asked, day, cited, siblings, blank.language))
-        notices += versions.notices(cited, siblings, day, scope.today(), blank.language)
+        notices += versions.notices(cited, siblings, day, found.today, blank.language)
         shown = {key for passage in blank.passages for key in passage.chunk.own_references}
         if missing := versions.named(found.meant) - shown:
             wanted = versions.Wanted(replace(found.scope, as_of=None), missing)
             away = self._retriever.versions([wanted])
-            notices += versions.out_of_force(away, day, scope.today(), blank.language)
+            notices += versions.out_of_force(away, day, found.today, blank.language)
         if corrections := [(one.word, one.suggestion) for one in found.retrieved.corrections]:
             notices.append(Notice(NoticeKind.SPELLING, replies.respelled(corrections, blank.language)))
         if found.retrieved.foreign:
@@ -530,6 +549,24 @@ class Engine:
         return contacts.pop() if len(contacts) == 1 else ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Whoever waits for an answer: whose it is, whether they have left, how they hear of their place, until when."""
+
+    owner: str
+    cancelled: Callable[[], bool]
+    waiting: Callable[[Waiting], None]
+    deadline: float
+
+    def over(self) -> bool:
+        """Whether the model has to stop: nobody waits any more, or it took too long."""
+        return self.cancelled() or time.monotonic() > self.deadline
+
+    def told(self, heard: Told) -> None:
+        if isinstance(heard, Waiting):
+            self.waiting(heard)
+
+
 _NOTHING: Final = Retrieved(())
 
 
@@ -543,6 +580,7 @@ class _Found:
 
     passages: tuple[Passage, ...]
     scope: Scope
+    today: dt.date
     source: AsOfSource = AsOfSource.TODAY
     retrieved: Retrieved = _NOTHING
     asked: timing.AskedDay | None = None
@@ -564,6 +602,7 @@ class _Draft:
     prompt_tokens: int = 0
     prompt_budget: int = 0
     completion_tokens: int = 0
+    reused_tokens: int = 0
 
     def noted(self, blank: Answer) -> Answer:
         """The answer with what the model was given and what it cost."""
@@ -576,6 +615,7 @@ class _Draft:
             prompt_tokens=self.prompt_tokens,
             prompt_budget=self.prompt_budget,
             completion_tokens=self.completion_tokens,
+            reused_tokens=self.reused_tokens,
         )
 
 
@@ -599,6 +639,11 @@ class _Clock:
 
     def timings(self) -> dict[str, float]:
         return self.seconds | {"total": round(time.perf_counter() - self._start, 4)}
+
+
+def _today(question: Question) -> dt.date:
+    """The day on which the question is asked."""
+    return question.moment.today if question.moment else scope.today()
 
 
 def _checked(text: str) -> str:
@@ -656,12 +701,17 @@ def _counted(
     generator: Generator,
     prompt: Sequence[Message],
     sampling: Sampling,
-    cancelled: Callable[[], bool],
-    waiting: Callable[[int], None],
+    reader: _Reader,
     draft: _Draft,
 ) -> abc.Generator[str, None, None]:
     """The model's pieces, counted as tokens as they pass."""
-    for piece in generator.stream(prompt, sampling, cancelled=cancelled, waiting=waiting):
+
+    def told(heard: Told) -> None:
+        if isinstance(heard, Reading):
+            draft.reused_tokens = heard.reused
+        reader.told(heard)
+
+    for piece in generator.stream(prompt, sampling, cancelled=reader.over, told=told, owner=reader.owner):
         draft.completion_tokens += 1
         yield piece
 

@@ -19,7 +19,7 @@ from rag.errors import SettingsError
 from rag.live import AS_HEADER
 from rag.problems import Refusal
 from rag.settings import Settings
-from rag.types import Principal
+from rag.types import EVERY, Access, Principal, Role
 
 SHORTEST_KEY = 24
 """Characters of an API key: 24 hexadecimal digits are 96 bits, beyond guessing over a network."""
@@ -58,11 +58,13 @@ class Identity:
 
     def identify(self, headers: Mapping[str, str]) -> Principal:
         """Whose an admitted request is: the local person, or the groups that the server's own user names."""
+        if not _same(_secret(headers), self.server_token):
+            return self.local
         named = headers.get(AS_HEADER.lower())
-        if named is not None and _same(_secret(headers), self.server_token):
+        if named is not None:
             groups = frozenset(group.strip() for group in named.split(",") if group.strip())
             return replace(self.local, groups=groups)
-        return self.local
+        return replace(self.local, roles=frozenset(Role), maintains=frozenset({EVERY}), access=Access.SERVER)
 
 
 def check_exposure(settings: Settings) -> None:

@@ -10,9 +10,11 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final
 
 from rag.errors import Cancelled, GenerationError, Overloaded
+from rag.types import Told, Waiting
 
 POLL: Final = 0.1
 """Seconds between two looks at ``cancelled`` while waiting: quick to leave, and no load."""
@@ -23,8 +25,15 @@ def never() -> bool:
     return False
 
 
-def nobody(position: int) -> None:
-    """Tell no one the position."""
+def nobody(told: Told) -> None:
+    """Tell no one."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ticket:
+    """One place in the line."""
+
+    owner: str
 
 
 class Turns:
@@ -34,22 +43,24 @@ class Turns:
         self._limit = limit
         self._places = places
         self._free = places
-        self._line: deque[object] = deque()
+        self._line: deque[_Ticket] = deque()
         self._changed = threading.Condition()
         self._closed = False
 
     @contextmanager
-    def turn(self, cancelled: Callable[[], bool] = never, waiting: Callable[[int], None] = nobody) -> Iterator[None]:
+    def turn(
+        self, cancelled: Callable[[], bool] = never, told: Callable[[Told], None] = nobody, owner: str = ""
+    ) -> Iterator[None]:
         """Wait for a place, hold it for the block, give it to the next one.
 
-        ``waiting`` is told the position, 1 being next, when the wait begins and whenever it changes.
+        ``told`` hears the position, 1 being next, when the wait begins and whenever it changes.
 
         Raises:
             Overloaded: the line is full.
             Cancelled: ``cancelled`` said so while waiting.
             GenerationError: the model was closed.
         """
-        self._enter(cancelled, waiting)
+        self._enter(owner, cancelled, told)
         try:
             yield
         finally:
@@ -69,8 +80,8 @@ class Turns:
         """How many are in line now."""
         return len(self._line)
 
-    def _enter(self, cancelled: Callable[[], bool], waiting: Callable[[int], None]) -> None:
-        ticket = object()
+    def _enter(self, owner: str, cancelled: Callable[[], bool], told: Callable[[Told], None]) -> None:
+        ticket = _Ticket(owner)
         with self._changed:
             if not self._closed and self._free > 0 and not self._line:
                 self._free -= 1
@@ -82,14 +93,14 @@ class Turns:
                 )
             self._line.append(ticket)
         try:
-            self._wait(ticket, cancelled, waiting)
+            self._wait(ticket, cancelled, told)
         finally:
             with self._changed:
                 self._line.remove(ticket)
                 self._changed.notify_all()
 
-    def _wait(self, ticket: object, cancelled: Callable[[], bool], waiting: Callable[[int], None]) -> None:
-        told = 0
+    def _wait(self, ticket: _Ticket, cancelled: Callable[[], bool], told: Callable[[Told], None]) -> None:
+        known = 0
         while True:
             with self._changed:
                 position = self._line.index(ticket) + 1
@@ -98,11 +109,11 @@ class Turns:
                 if position == 1 and self._free > 0:
                     self._free -= 1
                     return
-                if position == told:
+                if position == known:
                     self._changed.wait(POLL)
             # The callbacks are the caller's code and run without the lock.
             if cancelled():
                 raise Cancelled("cancelled while waiting", "annulé pendant l’attente")
-            if position != told:
-                waiting(position)
-                told = position
+            if position != known:
+                told(Waiting(position))
+                known = position

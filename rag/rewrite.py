@@ -21,7 +21,7 @@ from rag.quantities import folded
 from rag.queue import never, nobody
 from rag.references import references
 from rag.seams import Generator
-from rag.types import Message, Sampling, Turn
+from rag.types import Message, Sampling, Told, Turn
 
 RECENT: Final = 8
 """Questions of the history that are read; a subject older than these has been changed long since."""
@@ -55,7 +55,8 @@ def by_model(
     history: Sequence[Turn],
     language: str,
     cancelled: Callable[[], bool] = never,
-    waiting: Callable[[int], None] = nobody,
+    told: Callable[[Told], None] = nobody,
+    owner: str = "",
 ) -> str | None:
     """The question as a capable model makes it stand alone; ``None`` where the rules must do it.
 
@@ -74,7 +75,7 @@ def by_model(
     )
     try:
         pieces = generator.stream(
-            [Message("user", said)], Sampling(max_tokens=_LINE), cancelled=cancelled, waiting=waiting
+            [Message("user", said)], Sampling(max_tokens=_LINE), cancelled=cancelled, told=told, owner=owner
         )
         written = "".join(pieces)
     except Cancelled:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from zoneinfo import ZoneInfo
 
 from rag.errors import NotFound
-from rag.types import PUBLIC, Corpus, Principal, Scope
+from rag.types import PUBLIC, Corpus, Document, Principal, Scope
 
 PARIS = ZoneInfo("Europe/Paris")
 
@@ -19,8 +19,16 @@ def today() -> dt.date:
 
 def may_see(principal: Principal, corpus: Corpus) -> bool:
     """Whether a corpus's audience and clearance admit a person; a corpus without groups admits nobody."""
+    if principal.corpora is not None and corpus.name not in principal.corpora:
+        return False
     admitted = PUBLIC in corpus.groups or bool(corpus.groups & principal.groups)
     return admitted and principal.clearance >= corpus.clearance
+
+
+def may_read(principal: Principal, document: Document) -> bool:
+    """Whether a document's own audience and clearance admit a person who may see its corpus."""
+    admitted = PUBLIC in document.groups or bool(document.groups & principal.groups)
+    return admitted and principal.clearance >= document.clearance
 
 
 def resolve(

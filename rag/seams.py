@@ -24,6 +24,7 @@ from rag.types import (
     Scope,
     Stored,
     SyncOptions,
+    Told,
     Vector,
 )
 
@@ -176,13 +177,16 @@ class Generator(Protocol):
         sampling: Sampling,
         *,
         cancelled: Callable[[], bool] = lambda: False,
-        waiting: Callable[[int], None] = lambda position: None,
+        told: Callable[[Told], None] = lambda told: None,
+        owner: str = "",
     ) -> Iterator[str]:
         """Yield pieces of text as they are written; each piece is valid Unicode.
 
         ``cancelled`` is asked at least once per token and per micro-batch of the prompt; when it says true, or
-        the iterator is closed, the model really stops and the next caller's turn comes. ``waiting`` is told the
-        position in the queue each time it changes.
+        the iterator is closed, the model really stops and the next caller's turn comes. ``told`` hears the
+        position in the queue each time it changes, and once how much of the prompt was read before. ``owner`` is
+        whose prompt it is (:attr:`rag.types.Principal.owner`): turns are fair between owners, and nothing that one
+        owner's prompt left in a cache is reused for another's but the system message.
 
         Raises:
             Overloaded: the queue is full.

@@ -33,7 +33,7 @@ DONE = b"data: [DONE]\n\n"
 _LINE_ENDS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 
 Value = TypeVar("Value")
-Make = Callable[[Callable[[], bool], Callable[[int], None]], Iterator[Event]]
+Make = Callable[[Callable[[], bool], Callable[[Waiting], None]], Iterator[Event]]
 """Starts an answer: takes ``cancelled`` and ``waiting`` as :meth:`rag.engine.Engine.answer` does."""
 
 
@@ -69,7 +69,7 @@ class Running:
         self._made.add_done_callback(lambda made: self._end(made, ended))
 
     def _produce(self, make: Make) -> None:
-        with closing(_closable(make(self._stop.is_set, lambda position: self._put(Waiting(position))))) as events:
+        with closing(_closable(make(self._stop.is_set, self._put))) as events:
             for made in events:
                 if self._stop.is_set():
                     return

@@ -250,13 +250,62 @@ class Chunk:
 # --- scope and search ----------------------------------------------------------------------------------
 
 
+class Role(StrEnum):
+    """What a person may do beside reading what their groups and clearance admit; a closed list."""
+
+    READER = "reader"
+    MAINTAINER = "maintainer"
+    """Feeds the corpora that the principal ``maintains``."""
+    AUDITOR = "auditor"
+    """Reads the records of everyone's answers, as far as their own groups and clearance admit the texts."""
+    ADMINISTRATOR = "administrator"
+    """Declares corpora and their audience, and maintains them all."""
+
+
+class Access(StrEnum):
+    """How a person came in; with the name it says whose history and whose model state is meant."""
+
+    LOCAL = "local"
+    KEY = "key"
+    OIDC = "oidc"
+    PROXY = "proxy"
+    SERVER = "server"
+    """The user who runs the server, by the token of its ``server.json``."""
+
+
+EVERY: Final = "*"
+"""In :attr:`Principal.maintains`: every corpus."""
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks. ``groups`` never needs to list :data:`PUBLIC`: everyone is in it."""
+    """Who asks. ``groups`` never needs to list :data:`PUBLIC`: everyone is in it.
+
+    ``maintains`` are the corpora that a maintainer may feed. ``corpora`` and ``assistants`` are what the credential
+    is limited to; ``None`` is no limit.
+    """
 
     name: str
     groups: frozenset[str] = frozenset()
     clearance: int = 0
+    roles: frozenset[Role] = frozenset({Role.READER})
+    maintains: frozenset[str] = frozenset()
+    corpora: frozenset[str] | None = None
+    assistants: frozenset[str] | None = None
+    access: Access = Access.LOCAL
+
+    @property
+    def owner(self) -> str:
+        """The person as the queue, the model's cache and the history know them: the same name by two ways are two."""
+        return f"{self.access.value}:{self.name}"
+
+    def may_maintain(self, corpus: str) -> bool:
+        """Whether this person may feed a corpus, if they may see it."""
+        if self.corpora is not None and corpus not in self.corpora:
+            return False
+        if Role.ADMINISTRATOR in self.roles:
+            return True
+        return Role.MAINTAINER in self.roles and bool(self.maintains & {EVERY, corpus})
 
 
 @dataclass(frozen=True, slots=True)
@@ -409,8 +458,19 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class Moment:
+    """A past moment: the snapshot of each corpus that was published, and which day it was."""
+
+    snapshots: Mapping[str, int]
+    today: dt.date
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked, by whom, over what. ``as_of`` ``None`` means today in Europe/Paris."""
+    """What is asked, by whom, over what. ``as_of`` ``None`` means today in Europe/Paris.
+
+    ``moment`` is set where an answer is given again as it was.
+    """
 
     text: str
     principal: Principal
@@ -418,6 +478,7 @@ class Question:
     as_of: dt.date | None = None
     history: tuple[Turn, ...] = ()
     language: str | None = None
+    moment: Moment | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -614,7 +675,7 @@ class Answer:
     ``question`` is the stand-alone question that was searched; ``model`` and ``prompt`` are fingerprints
     (``model`` is ``None`` when no model drafted anything); ``timings`` are seconds by stage. ``choices`` go with
     ``needs_clarification``, ``conflicts`` with ``conflicting_sources``. ``prompt_budget`` is how many tokens the
-    prompt might have had.
+    prompt might have had, ``reused_tokens`` how many of its tokens the model had read before.
     """
 
     status: Status
@@ -633,6 +694,7 @@ class Answer:
     contact: str = ""
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    reused_tokens: int = 0
     prompt_budget: int = 0
     notices: tuple[Notice, ...] = ()
     choices: tuple[Choice, ...] = ()
@@ -663,10 +725,22 @@ class Sentence:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The question waits for the model: ``position`` 1 is next."""
+    """The question waits for the model: ``position`` 1 is next, ``seconds`` an estimate where there is one."""
 
     position: int
+    seconds: float | None = None
 
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The model begins to read a prompt of ``tokens``, of which it holds ``reused`` already."""
+
+    tokens: int
+    reused: int
+
+
+Told = Waiting | Reading
+"""What a generator tells its caller before it writes."""
 
 Event = PassagesFound | Sentence | Waiting | Answer
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Self
 from rag import asking, glossary, indexes, lexical, models, spelling
 from rag.adapters import encoders, fake
 from rag.catalog import Catalog
+from rag.database import Database
 from rag.engine import Engine, Library, unseen
 from rag.errors import ModelError, StoreError
 from rag.home import Home
@@ -105,6 +106,7 @@ class Vauban:
 
     settings: Settings
     home: Home
+    database: Database
     catalog: Catalog
     store: VectorStore
     embedder: Embedder
@@ -183,8 +185,9 @@ def open_vauban(settings: Settings, *, generate: bool = True, count: bool = Fals
         home = Home.open(settings.root)
         embedder = open_embedder(settings)
         reranker = open_reranker(settings)
-        catalog = Catalog.open(settings.database_url or home.catalog)
-        undo.callback(catalog.close)
+        database = Database.open(settings.database_url or home.catalog)
+        undo.callback(database.close)
+        catalog = Catalog(database)
         undo.enter_context(home.own())
         store = _open_store(settings, home, catalog, embedder)
         held = ExitStack()  # of the store, which may be another one in the end
@@ -200,7 +203,18 @@ def open_vauban(settings: Settings, *, generate: bool = True, count: bool = Fals
             undo.callback(retrievals.close)
         retriever, engine = _engine(settings, catalog, embedder, store, reranker, generator, retrievals)
         vauban = Vauban(
-            settings, home, catalog, store, embedder, reranker, generator, retriever, engine, failure, retrievals
+            settings,
+            home,
+            database,
+            catalog,
+            store,
+            embedder,
+            reranker,
+            generator,
+            retriever,
+            engine,
+            failure,
+            retrievals,
         )
         held.pop_all()
         held.callback(lambda: vauban.store.close())
@@ -232,6 +246,7 @@ def _engine(
         capable=capable(settings),
         language=settings.language,
         found=unseen if retrievals is None else retrievals.seen,
+        lineage=catalog.lineage,
     )
     return retriever, engine
 

@@ -22,6 +22,7 @@ from ingest.source import Source
 from rag import lexical
 from rag.adapters.fake import DictStore, HashEmbedder
 from rag.catalog import Catalog, DocumentRow
+from rag.database import Database
 from rag.engine import Engine, Library
 from rag.errors import Cancelled, ModelError, NotFound
 from rag.home import Home
@@ -39,6 +40,8 @@ from rag.types import (
     RunStatus,
     Sampling,
     SyncOptions,
+    Told,
+    Waiting,
 )
 
 TOKEN = "token-of-server-json"
@@ -111,10 +114,11 @@ class Writer:
         sampling: Sampling,
         *,
         cancelled: Callable[[], bool] = lambda: False,
-        waiting: Callable[[int], None] = lambda position: None,
+        told: Callable[[Told], None] = lambda told: None,
+        owner: str = "",
     ) -> Iterator[str]:
         while not self.turn.acquire(timeout=0.05):
-            waiting(1)
+            told(Waiting(1))
             if cancelled():
                 raise Cancelled("cancelled")
         try:
@@ -211,6 +215,7 @@ class Parts:
 
     settings: Settings
     home: Home
+    database: Database
     catalog: Catalog
     store: DictStore
     embedder: HashEmbedder
@@ -240,7 +245,8 @@ def parts(
     """Three corpora: ``rh`` for everyone with a document for ``direction``, ``finances`` for ``agents``, ``secret``."""
     made = Settings(home=folder / "home", local_groups=frozenset({"agents"}), **settings)  # type: ignore[arg-type]  # as above
     home = Home.open(made.root)
-    catalog = Catalog.open(home.catalog)
+    database = Database.open(home.catalog)
+    catalog = Catalog(database)
     embedder = HashEmbedder()
     store = DictStore(embedder.fingerprint, embedder.dimension)
     engine = Engine(
@@ -250,8 +256,9 @@ def parts(
         generator=generator,
         policy=made.policy,
         language=made.language,
+        lineage=catalog.lineage,
     )
-    vauban = Parts(made, home, catalog, store, embedder, generator, reranker, engine)
+    vauban = Parts(made, home, database, catalog, store, embedder, generator, reranker, engine)
     catalog.declare(Corpus("rh", "Ressources humaines", groups=frozenset({"*"}), contact="drh@exemple.test"))
     catalog.declare(Corpus("finances", "Finances", groups=frozenset({"agents"}), contact="daf@exemple.test"))
     catalog.declare(Corpus("secret", "Secret", groups=frozenset({"direction"})))

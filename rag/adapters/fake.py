@@ -40,6 +40,7 @@ from rag.types import (
     Scored,
     SparseVector,
     Stored,
+    Told,
     Vector,
 )
 
@@ -311,7 +312,8 @@ class ScriptedGenerator:
         sampling: Sampling,
         *,
         cancelled: Callable[[], bool] = never,
-        waiting: Callable[[int], None] = nobody,
+        told: Callable[[Told], None] = nobody,
+        owner: str = "",
     ) -> Stream[str, None, None]:
         length = self.count_prompt(prompt)
         if length >= self._context:
@@ -320,7 +322,8 @@ class ScriptedGenerator:
                 f"l’invite compte {length} unités pour un contexte de {self._context}",
                 code="prompt_too_long",
             )
-        return self._write(prompt, min(sampling.max_tokens, self._context - length), sampling, cancelled, waiting)
+        room = min(sampling.max_tokens, self._context - length)
+        return self._write(prompt, room, sampling, cancelled, told, owner)
 
     def close(self) -> None:
         self._turns.close()
@@ -331,9 +334,10 @@ class ScriptedGenerator:
         room: int,
         sampling: Sampling,
         cancelled: Callable[[], bool],
-        waiting: Callable[[int], None],
+        told: Callable[[Told], None],
+        owner: str,
     ) -> Stream[str, None, None]:
-        with self._turns.turn(cancelled, waiting):
+        with self._turns.turn(cancelled, told, owner):
             stops = StopFilter(sampling.stop)
             written = 0
             script: Iterable[str] = self._script(prompt)

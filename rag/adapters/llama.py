@@ -25,7 +25,7 @@ from rag.errors import BadRequest, Cancelled, GenerationError, ModelError
 from rag.models import check_format
 from rag.queue import Turns, never, nobody
 from rag.stops import StopFilter
-from rag.types import Message, Sampling
+from rag.types import Message, Reading, Sampling, Told
 
 BATCH: Final = 64
 """Tokens of a prompt that are read at a time. It is also the grain of reuse: only whole batches of the prompt
@@ -125,7 +125,7 @@ class LlamaGenerator:
         sampling: Sampling,
         *,
         cancelled: Callable[[], bool] = never,
-        waiting: Callable[[int], None] = nobody,
+        told: Callable[[Told], None] = nobody,
         owner: str = "",
     ) -> Stream[str, None, None]:
         """See :meth:`rag.seams.Generator.stream`; a prompt that does not fit is refused before anything is yielded.
@@ -140,7 +140,7 @@ class LlamaGenerator:
                 f"l’invite compte {len(tokens)} unités pour un contexte de {self._context}",
                 code="prompt_too_long",
             )
-        return self._write(tokens, public, sampling, cancelled, waiting, owner)
+        return self._write(tokens, public, sampling, cancelled, told, owner)
 
     def close(self) -> None:
         """Stop what is being written, send the waiting away, free the model."""
@@ -155,12 +155,13 @@ class LlamaGenerator:
         public: int,
         sampling: Sampling,
         cancelled: Callable[[], bool],
-        waiting: Callable[[int], None],
+        told: Callable[[Told], None],
         owner: str,
     ) -> Stream[str, None, None]:
-        with self._turns.turn(cancelled, waiting), self._watched(cancelled) as check:
+        with self._turns.turn(cancelled, told, owner), self._watched(cancelled) as check:
             # 1. Read the prompt, but for what is held from the one before.
             position = self._reuse(tokens, public, owner)
+            told(Reading(len(tokens), position))
             while position < len(tokens):
                 check()
                 batch = tokens[position : position + self._native.batch]

@@ -34,7 +34,7 @@ from rag.adapters import chat_template
 from rag.errors import BadRequest, Cancelled, GenerationError, ModelError, SettingsError
 from rag.queue import Turns, never, nobody
 from rag.stops import StopFilter
-from rag.types import Message, Sampling
+from rag.types import Message, Sampling, Told
 
 CONNECT: Final = 5.0
 """Seconds for a connection and for a short answer's first byte; the server is in the same building."""
@@ -127,13 +127,14 @@ class LlamaServerGenerator:
         sampling: Sampling,
         *,
         cancelled: Callable[[], bool] = never,
-        waiting: Callable[[int], None] = nobody,
+        told: Callable[[Told], None] = nobody,
+        owner: str = "",
     ) -> Stream[str, None, None]:
         """See :meth:`rag.seams.Generator.stream`; a prompt that does not fit is refused before anything is yielded."""
         tokens = self._tokens(prompt)
         if len(tokens) >= self._context:
             raise _too_long(len(tokens), self._context)
-        return self._write(tokens, sampling, cancelled, waiting)
+        return self._write(tokens, sampling, cancelled, told, owner)
 
     def close(self) -> None:
         """Stop what is being written, send the waiting away, let go of the server."""
@@ -146,7 +147,8 @@ class LlamaServerGenerator:
         tokens: Sequence[int],
         sampling: Sampling,
         cancelled: Callable[[], bool],
-        waiting: Callable[[int], None],
+        told: Callable[[Told], None],
+        owner: str,
     ) -> Stream[str, None, None]:
         body: dict[str, Any] = {
             "prompt": list(tokens),
@@ -163,7 +165,7 @@ class LlamaServerGenerator:
         if sampling.grammar is not None:
             body["grammar"] = sampling.grammar
         stops = StopFilter(sampling.stop)  # the server stops too, but may have sent the first half of a stop string
-        with self._turns.turn(cancelled, waiting), closing(_Exchange(self._client, body)) as exchange:
+        with self._turns.turn(cancelled, told, owner), closing(_Exchange(self._client, body)) as exchange:
             while True:
                 if self._closing.is_set():
                     raise GenerationError("the writing model is closed", "le modèle de rédaction est arrêté")

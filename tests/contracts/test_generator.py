@@ -20,7 +20,7 @@ from rag.adapters.llama_server import LlamaServerGenerator
 from rag.errors import BadRequest, Cancelled, GenerationError, Overloaded
 from rag.quoting import grammar, spans
 from rag.seams import Generator
-from rag.types import Chunk, Message, Passage, Sampling
+from rag.types import Chunk, Message, Passage, Sampling, Told, Waiting
 from tests.fake_llama_server import FakeLlamaServer
 from tests.synthetic_gguf import build
 
@@ -145,7 +145,11 @@ def test_callers_are_served_first_come_first_served(talkative: Generator) -> Non
     order: list[int] = []
 
     def ask(number: int) -> str:
-        pieces = talkative.stream(PROMPT, Sampling(max_tokens=8), waiting=positions[number].append)
+        def told(heard: Told) -> None:
+            if isinstance(heard, Waiting):
+                positions[number].append(heard.position)
+
+        pieces = talkative.stream(PROMPT, Sampling(max_tokens=8), told=told)
         text = next(iter(pieces))
         order.append(number)
         return text + "".join(pieces)
@@ -170,7 +174,7 @@ def test_a_full_queue_refuses_at_once(talkative: Generator) -> None:
 
     def wait(number: int) -> None:
         with suppress(Cancelled):
-            list(talkative.stream(PROMPT, LONG, cancelled=leave.is_set, waiting=lambda position: told[number].set()))
+            list(talkative.stream(PROMPT, LONG, cancelled=leave.is_set, told=lambda heard: told[number].set()))
 
     with ThreadPoolExecutor(QUEUE) as pool, closing(talkative.stream(PROMPT, LONG)) as first:
         next(iter(first))
@@ -189,7 +193,7 @@ def test_whoever_waits_may_leave(talkative: Generator) -> None:
         next(iter(first))
         leave = threading.Event()
         with pytest.raises(Cancelled):
-            list(talkative.stream(PROMPT, LONG, cancelled=leave.is_set, waiting=lambda position: leave.set()))
+            list(talkative.stream(PROMPT, LONG, cancelled=leave.is_set, told=lambda heard: leave.set()))
     assert "".join(talkative.stream(PROMPT, Sampling(max_tokens=3)))
 
 
