@@ -89,7 +89,7 @@ def create_app(
         token=token,
         identity=identity,
         # One question is with the model while `queue` wait for it.
-        answers=Answers(vauban.settings.queue + 1),
+        answers=Answers(vauban.settings.queue + 1, vauban.settings.queue_per_user),
         metrics=metrics,
     )
     app.add_middleware(Guard, settings=vauban.settings, identity=identity, metrics=metrics)

@@ -84,11 +84,12 @@ async def complete(body: schemas.ChatRequest, request: Request, service: Served,
     """
     asked = _read(body, service, principal, str(request.base_url).rstrip("/"))
     ignored = {IGNORED: "system"} if any(_is_system(message) for message in body.messages) else {}
-    engine = service.vauban.engine
+    engine, seconds = service.vauban.engine, service.vauban.settings.answer_seconds
     running = service.answers.start(
         lambda cancelled, waiting: engine.answer(
-            asked.question, sampling=asked.sampling, cancelled=cancelled, waiting=waiting
-        )
+            asked.question, sampling=asked.sampling, cancelled=cancelled, waiting=waiting, seconds=seconds
+        ),
+        principal.owner,
     )
     events = running.events()
     try:
@@ -171,7 +172,8 @@ def _chunks(asked: _Asked, made: Event) -> Iterator[Chunk]:
             )
             yield chunk(Delta(role="assistant", content=""), opening)
         case Waiting():
-            yield chunk(Delta(), VaubanDelta(waiting=made.position))
+            seconds = None if made.seconds is None else round(made.seconds, 1)
+            yield chunk(Delta(), VaubanDelta(waiting=made.position, waiting_seconds=seconds))
         case Sentence():
             yield chunk(Delta(content=made.text), None)
         case Answer():
@@ -180,7 +182,8 @@ def _chunks(asked: _Asked, made: Event) -> Iterator[Chunk]:
                 Delta(annotations=schemas.url_citations(made, asked.base)), VaubanDelta(claims=list(whole.claims))
             )
             last = chunk(Delta(), whole)
-            ended = ChunkChoice(index=0, delta=Delta(), finish_reason="stop")
+            reason = schemas.finish_reason(made, asked.sampling)
+            ended = ChunkChoice(index=0, delta=Delta(), finish_reason=reason)
             results = {"search_results": schemas.search_results(made)} if asked.search_results else {}
             yield last.model_copy(update={"choices": [ended], **results})
             if asked.include_usage:
@@ -213,7 +216,7 @@ def _completion(asked: _Asked, answer: Answer) -> schemas.Completion:
         id=asked.id,
         created=asked.created,
         model=asked.model,
-        choices=[schemas.Choice(message=said)],
+        choices=[schemas.Choice(message=said, finish_reason=schemas.finish_reason(answer, asked.sampling))],
         usage=schemas.usage(answer),
         vauban=schemas.vauban_object(answer),
         search_results=schemas.search_results(answer) if asked.search_results else None,

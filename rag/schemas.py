@@ -13,7 +13,7 @@ from __future__ import annotations
 import datetime as dt
 import urllib.parse
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -188,8 +188,9 @@ class Vauban(Sent):
 class VaubanDelta(Sent):
     """A part of the ``vauban`` object on its way, in a stream; only the fields that are known by then are set.
 
-    First ``{status: null, passages, question, as_of}``; ``{waiting}`` each time the place in the queue changes
-    (1 is next); ``{claims}`` after the text. The last chunk carries a whole :class:`Vauban`.
+    First ``{status: null, passages, question, as_of}``; ``{waiting, waiting_seconds}`` each time the place in the
+    queue changes (1 is next; the seconds are an estimate, null before one can be made); ``{claims}`` after the
+    text. The last chunk carries a whole :class:`Vauban`.
     """
 
     status: types.Status | None = None
@@ -197,6 +198,7 @@ class VaubanDelta(Sent):
     question: str | None = None
     as_of: dt.date | None = None
     waiting: int | None = None
+    waiting_seconds: float | None = None
     claims: list[Claim] | None = None
 
 
@@ -279,7 +281,9 @@ class ChatRequest(Tolerant):
     stop: Text | list[Text] | None = None
     n: int | None = Field(None, ge=1)
     user: str | None = Field(None, max_length=512)
-    metadata: dict[str, Any] | None = None
+    metadata: dict[Annotated[Text, Field(max_length=64)], Annotated[Text, Field(max_length=512)]] | None = Field(
+        None, max_length=16
+    )
     vauban: Options | None = None
 
 
@@ -304,19 +308,32 @@ class ChatAnswer(Sent):
     annotations: list[Annotation]
 
 
+FinishReason = Literal["stop", "length"]
+"""``length`` when the draft came to ``max_tokens`` and what it lacks was not written."""
+
+
 class Choice(Sent):
     index: int = 0
     message: ChatAnswer
     logprobs: None = None
-    finish_reason: Literal["stop"] = "stop"
+    finish_reason: FinishReason = "stop"
+
+
+class PromptTokensDetails(Sent):
+    cached_tokens: int
 
 
 class Usage(Sent):
-    """Tokens of the writing model; zero when it did not write."""
+    """Tokens of the writing model; zero when it did not write.
+
+    ``cached_tokens`` of the prompt were not read again: the public system prompt, and what the same person asked
+    before.
+    """
 
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
+    prompt_tokens_details: PromptTokensDetails
 
 
 class AlbertChunk(Sent):
@@ -368,7 +385,12 @@ class Completion(Sent):
                             "finish_reason": "stop",
                         }
                     ],
-                    "usage": {"prompt_tokens": 812, "completion_tokens": 24, "total_tokens": 836},
+                    "usage": {
+                        "prompt_tokens": 812,
+                        "completion_tokens": 24,
+                        "total_tokens": 836,
+                        "prompt_tokens_details": {"cached_tokens": 188},
+                    },
                     "vauban": {
                         "status": "answered",
                         "claims": [
@@ -434,7 +456,7 @@ class Delta(Sent):
 class ChunkChoice(Sent):
     index: int
     delta: Delta
-    finish_reason: Literal["stop"] | None = None
+    finish_reason: FinishReason | None = None
 
 
 class Chunk(Sent):
@@ -1082,11 +1104,18 @@ def run(status: types.RunStatus) -> Run:
     )
 
 
+def finish_reason(answer: types.Answer, sampling: types.Sampling) -> FinishReason:
+    """Why the text ends. Extracts and fixed replies are whole, whatever became of the draft."""
+    cut = answer.status is types.Status.ANSWERED and answer.completion_tokens >= sampling.max_tokens
+    return "length" if cut else "stop"
+
+
 def usage(answer: types.Answer) -> Usage:
     return Usage(
         prompt_tokens=answer.prompt_tokens,
         completion_tokens=answer.completion_tokens,
         total_tokens=answer.prompt_tokens + answer.completion_tokens,
+        prompt_tokens_details=PromptTokensDetails(cached_tokens=answer.reused_tokens),
     )
 
 

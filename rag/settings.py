@@ -69,7 +69,13 @@ class Settings(BaseModel):
     quotes: Quotes = Field(
         Quotes.RANKED, description="Who picks verbatim extracts: `ranked` sentences, or the model under a `grammar`."
     )
+    answer_seconds: int = Field(
+        300, ge=1, description="Longest time that the writing model may take for an answer; then extracts are given."
+    )
     queue: int = Field(16, ge=1, description="Questions that may wait for the writing model before a 429.")
+    queue_per_user: int = Field(
+        4, ge=1, description="Questions of one person that are answered or wait at a time before a 429."
+    )
     workers: int = Field(0, ge=0, description="Processes that read files; 0 takes one per core, at most four.")
     file_megabytes: int = Field(200, ge=1, description="Largest file that is taken in.")
     file_seconds: int = Field(120, ge=1, description="Longest time that reading one file may take.")

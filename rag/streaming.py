@@ -119,34 +119,45 @@ class Running:
 
 
 class Answers:
-    """The answers in the making, at most ``most`` at a time, each in its own thread.
+    """The answers in the making, at most ``most`` at a time and ``most_each`` of one person, each in its own thread.
 
     They have threads of their own so that questions waiting for the model never hold up the rest of the API.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, most_each: int) -> None:
         self._most = most
+        self._most_each = most_each
         self._threads = ThreadPoolExecutor(most, thread_name_prefix="answer")
-        self._running: set[Running] = set()
+        self._running: dict[Running, str] = {}
 
     @property
     def running(self) -> int:
         return len(self._running)
 
-    def start(self, make: Make) -> Running:
-        """Begin an answer; to be called in the event loop.
+    def start(self, make: Make, owner: str) -> Running:
+        """Begin an answer for ``owner``; to be called in the event loop.
 
         Raises:
-            Overloaded: ``most`` answers are being made already.
+            Overloaded: ``most`` answers are being made already, or ``most_each`` of this person's.
         """
+        if sum(one == owner for one in self._running.values()) >= self._most_each:
+            raise Overloaded(
+                f"{self._most_each} of your questions are being answered already; wait for one of them to end",
+                f"{self._most_each} de vos questions sont déjà en cours ; attendez que l'une d'elles se termine",
+                code="too_many_of_yours",
+            )
         if len(self._running) >= self._most:
             raise Overloaded(
                 "too many questions are waiting; try again in a moment",
                 "trop de questions sont en attente ; réessayez dans un instant",
             )
         running = Running(asyncio.get_running_loop())
-        self._running.add(running)
-        running.begin(self._threads, make, lambda: self._running.discard(running))
+        self._running[running] = owner
+
+        def ended() -> None:
+            self._running.pop(running, None)
+
+        running.begin(self._threads, make, ended)
         return running
 
     def close(self) -> None:

@@ -17,6 +17,7 @@ from rag.seams import Generator
 from rag.types import (
     Answer,
     Message,
+    Moment,
     PassagesFound,
     Policy,
     Principal,
@@ -26,7 +27,7 @@ from rag.types import (
     Turn,
     Verdict,
 )
-from tests.rag_server import LEAVE, QUESTION, Parts, parts
+from tests.rag_server import LEAVE, QUESTION, Parts, chunk, document, parts
 
 AGENT = Principal("local", frozenset({"agents"}))
 Ask = Callable[..., Answer]
@@ -198,6 +199,26 @@ def test_an_answer_says_which_snapshots_and_which_day_it_rests_on(vauban: Callab
     assert answer.model == "fake-quoting"
     assert answer.prompt
     assert {"search", "generation", "total"} <= set(answer.timings)
+
+
+def test_an_answer_is_given_again_at_the_moment_of_then(vauban: Callable[..., Parts]) -> None:
+    """The snapshots and the day of a question that names its moment are those of then, whatever was published since."""
+    built = vauban(QuotingGenerator())
+    then = built.engine.finish(Question(QUESTION, AGENT))
+    rule = document("rh", "conges", "Règlement des congés")
+    built.publish("rh", [(rule, [chunk(rule, "Article 4", LEAVE.replace("25", "30"))])])
+    moment = Moment(then.snapshots, dt.date(2024, 5, 1))
+    again = built.engine.finish(Question(QUESTION, AGENT, moment=moment))
+    assert built.engine.finish(Question(QUESTION, AGENT)).snapshots["rh"] == 2
+    assert (again.snapshots, again.text, again.as_of) == (then.snapshots, then.text, moment.today)
+
+
+def test_a_moment_brings_no_wider_access_back(vauban: Callable[..., Parts]) -> None:
+    """What a person may no longer see is not seen at an earlier moment either."""
+    built = vauban()
+    moment = Moment({"rh": 1, "finances": 1}, dt.date(2024, 5, 1))
+    nobody = Principal("local")
+    assert built.engine.finish(Question(QUESTION, nobody, moment=moment)).snapshots == {"rh": 1}
 
 
 def test_langchain_finds_the_same_passages(vauban: Callable[..., Parts]) -> None:

@@ -185,6 +185,29 @@ def test_a_full_queue_is_a_429_that_says_when_to_come_back(tmp_path: Path) -> No
     assert int(refused.headers["retry-after"]) > 0
 
 
+def test_nobody_takes_all_the_places(tmp_path: Path) -> None:
+    """One person's questions are bounded below what the queue holds, and the refusal says that they are theirs."""
+    vauban = parts(tmp_path, slow_writer(), queue_per_user=2)
+    with serving(create_app(vauban)) as url:
+        held = [send(url, asked(True)), send(url, asked(True))]
+        assert [bool(connection.recv(64)) for connection in held] == [True, True]
+        refused = httpx.post(f"{url}/v1/chat/completions", json=asked(True), trust_env=False)
+        for connection in held:
+            connection.close()
+    vauban.catalog.close()
+    assert (refused.status_code, refused.json()["code"]) == (429, "too_many_of_yours")
+
+
+def test_a_model_that_takes_too_long_leaves_the_extracts(tmp_path: Path) -> None:
+    """The deadline of an answer stops the model; the texts still are an answer."""
+    vauban = parts(tmp_path, slow_writer(), answer_seconds=1)
+    with serving(create_app(vauban)) as url:
+        plain = httpx.post(f"{url}/v1/chat/completions", json=asked(False), timeout=20, trust_env=False)
+    vauban.catalog.close()
+    assert plain.json()["vauban"]["status"] == "extracts"
+    assert writer(vauban).stopped.is_set()
+
+
 def test_a_full_queue_found_late_is_an_error_event(vauban: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
     """The generator's own refusal comes after the passages: the stream then says so in OpenAI's way, and ends."""
 
@@ -245,8 +268,8 @@ def test_leaving_the_events_closes_the_engine() -> None:
             closed.set()
 
     async def read_one() -> None:
-        answers = streaming.Answers(1)
-        async for made in answers.start(lambda cancelled, waiting: endless()).events():
+        answers = streaming.Answers(1, 1)
+        async for made in answers.start(lambda cancelled, waiting: endless(), "local:a").events():
             assert made is not None
             break
         await asyncio.sleep(0)
