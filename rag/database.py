@@ -39,12 +39,16 @@ _STALLED: Final = 600
 """Seconds after which the server ends a transaction whose program says nothing: others wait for its right to write."""
 _SILENT: Final = ((30, "tcp_keepalives_idle"), (10, "tcp_keepalives_interval"), (3, "tcp_keepalives_count"))
 """How soon the server notices that a host is gone, and lets go of what that held: within a minute."""
+_SCRUBBING: Final = 1_000
+"""Milliseconds that scrubbing waits for those who use the file: it is tried again later."""
 _WRITING: Final = "writing"
 _SCHEMES: Final = frozenset({"postgresql", "postgres", "postgresql+psycopg"})
 
 
 metadata: Final = sa.MetaData()
 """Every table of the database: the catalog's, and those of the modules that share it."""
+PERSONAL: Final = "personal"
+"""What the ``info`` of a table says that holds what people wrote."""
 
 
 class Text(sa.TypeDecorator[str]):
@@ -69,6 +73,7 @@ class Database:
         self.engine = engine
         self._held: dict[str, sa.Connection] = {}
         self._holding = threading.Lock()
+        self._unscrubbed = False
 
     @classmethod
     def open(cls, where: Path | str) -> Self:
@@ -127,6 +132,51 @@ class Database:
         keys = list(table.primary_key.columns.keys())
         insert = postgresql_insert if self.shared else sqlite_insert
         return insert(table).values(**values).on_conflict_do_update(index_elements=keys, set_=dict(changed))
+
+    # --- what was deleted is gone
+
+    def erased(self, connection: sa.Connection) -> None:
+        """Note, in the transaction that deletes what people wrote, that :meth:`scrub` has something to do."""
+        if self.shared:
+            self._unscrubbed = True
+        else:
+            connection.exec_driver_sql(f"PRAGMA user_version = {_marks(connection) + 1}")
+
+    def scrub(self) -> bool:
+        """Leave no byte of what :meth:`erased` has noted in the database's files; false when it must be tried again.
+
+        SQLite overwrites deleted rows, but copies of them stay in its log of writes and in the gaps of pages that
+        were rearranged: the file is written anew, and the log is emptied. PostgreSQL writes the tables that are
+        marked :data:`PERSONAL` anew; its log and its copies are its administrator's, and this process remembers its
+        own deletions only, while SQLite keeps the note with its file.
+        """
+        if self.shared:
+            if self._unscrubbed:
+                self._unscrubbed = False
+                self._unscrubbed = not self._rewritten()
+            return not self._unscrubbed
+        with self.reading() as connection:
+            marks = _marks(connection)
+        if not marks:
+            return True
+        if not self._rewritten():
+            return False
+        with self.writing() as connection:
+            clean = _marks(connection) == marks
+            if clean:
+                connection.exec_driver_sql("PRAGMA user_version = 0")
+        return clean
+
+    def _rewritten(self) -> bool:
+        """Write anew what may hold remains; false while others hold it. None of it runs inside a transaction."""
+        if not self.shared:
+            with translated(), self.engine.connect() as connection:
+                return _compacted(connection)
+        with translated(), self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            for table in metadata.sorted_tables:
+                if table.info.get(PERSONAL):
+                    connection.execute(sa.text(f'VACUUM (FULL) "{table.name}"'))
+        return True
 
     # --- what one session has for itself
 
@@ -198,6 +248,29 @@ class Database:
         connection.close()
 
 
+def _marks(connection: sa.Connection) -> int:
+    """How often something was erased since the last scrubbing: a number that SQLite keeps for its user."""
+    return int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
+
+
+def _compacted(connection: sa.Connection) -> bool:
+    """Write a SQLite file anew and empty its log; false while others hold it."""
+    plain = connection.connection.cursor()  # SQLAlchemy's own would begin a transaction
+    plain.execute(f"PRAGMA busy_timeout = {_SCRUBBING}")
+    try:
+        plain.execute("VACUUM")
+        plain.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        row = plain.fetchone()
+        return row is not None and not row[0]
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+            return False
+        raise
+    finally:
+        plain.execute(f"PRAGMA busy_timeout = {WAIT}")
+        plain.close()
+
+
 def _key(name: str) -> sa.BindParameter[int]:
     return sa.bindparam(None, _number(name), type_=sa.BigInteger)
 
@@ -232,6 +305,7 @@ def _configure_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     # What is published must survive a power cut, not only a crash of this process.
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA secure_delete = ON")
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:

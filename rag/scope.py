@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from zoneinfo import ZoneInfo
 
 from rag.errors import NotFound
@@ -21,14 +21,17 @@ def may_see(principal: Principal, corpus: Corpus) -> bool:
     """Whether a corpus's audience and clearance admit a person; a corpus without groups admits nobody."""
     if principal.corpora is not None and corpus.name not in principal.corpora:
         return False
-    admitted = PUBLIC in corpus.groups or bool(corpus.groups & principal.groups)
-    return admitted and principal.clearance >= corpus.clearance
+    return admits(principal, corpus.groups, corpus.clearance)
 
 
 def may_read(principal: Principal, document: Document) -> bool:
     """Whether a document's own audience and clearance admit a person who may see its corpus."""
-    admitted = PUBLIC in document.groups or bool(document.groups & principal.groups)
-    return admitted and principal.clearance >= document.clearance
+    return admits(principal, document.groups, document.clearance)
+
+
+def admits(principal: Principal, groups: Set[str], clearance: int) -> bool:
+    """Whether an audience admits a person: one of its groups is theirs or everyone's, and theirs is the clearance."""
+    return (PUBLIC in groups or bool(groups & principal.groups)) and principal.clearance >= clearance
 
 
 def resolve(
