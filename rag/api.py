@@ -27,6 +27,7 @@ from rag.api_metrics import Metrics
 from rag.api_service import ALL, Caller, Identity, Served, Service, Vauban, corpora_of, visible
 from rag.errors import BadRequest, NotFound, VaubanError
 from rag.problems import Refusal
+from rag.request_log import Pseudonyms, RequestLog
 from rag.seams import Inbox
 from rag.streaming import Answers
 from rag.types import Chunk, Hit, Matrix, Principal, Question
@@ -65,8 +66,8 @@ def create_app(
     ``inbox`` takes in folders; without one, ingestion answers 501. ``token`` is the one of ``server.json``; without
     one nobody may ingest. ``identity`` admits requests and says whose they are; the default follows the settings.
     """
-    identity = identity or access.Identity(vauban.settings, vauban.local)
-    metrics = Metrics()
+    identity = identity or access.Identity(vauban.settings, vauban.local, vauban.database, server_token=token)
+    metrics, pseudonyms = Metrics(), Pseudonyms()
     app = Application(
         title="Vauban",
         summary="Questions about regulations, answered with their sources.",
@@ -91,8 +92,10 @@ def create_app(
         # One question is with the model while `queue` wait for it.
         answers=Answers(vauban.settings.queue + 1, vauban.settings.queue_per_user),
         metrics=metrics,
+        pseudonyms=pseudonyms,
     )
-    app.add_middleware(Guard, settings=vauban.settings, identity=identity, metrics=metrics)
+    log = RequestLog(vauban.settings.slow_seconds, pseudonyms)
+    app.add_middleware(Guard, settings=vauban.settings, identity=identity, metrics=metrics, log=log)
     for part in (router, api_chat.router, api_documents.router, api_runs.router):
         app.include_router(part)
     app.add_api_route("/v1/{rest:path}", nothing_here, methods=list(METHODS), include_in_schema=False)
@@ -112,6 +115,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """While the server stops, the answers in the making stop as well."""
     yield
     app.state.service.answers.close()
+    app.state.service.identity.close()
 
 
 # --- assistants, search, vectors -----------------------------------------------------------------------
@@ -127,17 +131,18 @@ def list_models(service: Served, principal: Caller) -> schemas.Models:
 
 @router.get("/v1/models/{model}", response_model=schemas.Model, tags=["chat"], summary="One assistant")
 def read_model(model: str, service: Served, principal: Caller) -> schemas.Model:
-    corpora_of(model, visible(service, principal))
+    corpora_of(model, visible(service, principal), principal)
     return next(card for card in _models(service, principal) if card.id == model)
 
 
 def _models(service: Service, principal: Principal) -> list[schemas.Model]:
     seen = visible(service, principal)
     cards = [schemas.Model(id=ALL, created=service.started, title="Vauban", corpora=list(seen))]
-    return cards + [
+    cards += [
         schemas.Model(id=f"{ALL}-{name}", created=service.started, title=corpus.title, corpora=[name])
         for name, corpus in seen.items()
     ]
+    return [card for card in cards if principal.assistants is None or card.id in principal.assistants]
 
 
 @router.post(
@@ -160,7 +165,7 @@ def embed(body: schemas.EmbeddingsRequest, service: Served, principal: Caller) -
     """By the embedder that searches. `input_type` is `passage`, or `query` for a question."""
     embedder = service.vauban.embedder
     if body.model not in {service.vauban.settings.embedder, embedder.fingerprint}:
-        corpora_of(body.model, visible(service, principal))
+        corpora_of(body.model, visible(service, principal), principal)
     texts = [body.input] if isinstance(body.input, str) else body.input
     if not texts or len(texts) > schemas.MOST_TEXTS or not all(texts):
         raise Refusal(

@@ -12,15 +12,18 @@ import re
 import time
 import urllib.parse
 import uuid
+from collections.abc import Mapping
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from rag import problems
+from rag import problems, tracing
 from rag.api_metrics import Metrics
 from rag.api_service import Identity
-from rag.errors import VaubanError
+from rag.errors import OperatorError, VaubanError
+from rag.request_log import RequestLog
 from rag.settings import Settings
 from rag.streaming import leak_free
 
@@ -29,7 +32,13 @@ log = logging.getLogger("vauban.api")
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 LARGEST_BODY = 2 * 2**20
 """Bytes of a request: a question of 200,000 characters, each escaped, is still read and refused by its length."""
-OWN_PATHS = ("/v1", "/healthz", "/readyz", "/version", "/metrics", "/openapi.json")
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+OPEN_PATHS = frozenset({"/healthz", "/sign-in.css"})
+"""What is answered to anybody: the probe of life, and how the sign-in page looks. Compared whole with the path by which
+the route is chosen, decoded as it is there: nothing that only begins or is written like one of them is open."""
+SIGN_IN = "/sign-in"
+"""The one address that asks who calls, and is answered when nobody is known."""
+OWN_PATHS = ("/v1", SIGN_IN, "/sign-out", "/sign-in.css", "/healthz", "/readyz", "/version", "/metrics", "/openapi.json")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 _SAFE = {
@@ -45,13 +54,24 @@ _API_ONLY = {"Content-Security-Policy": "default-src 'none'; frame-ancestors 'no
 class Guard:
     """Wraps the whole application, the mounted page included."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, identity: Identity, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        identity: Identity,
+        metrics: Metrics,
+        log: RequestLog,
+        uploads: Mapping[str, int] | None = None,
+    ) -> None:
+        """``uploads`` gives more room than :data:`LARGEST_BODY` to the paths that a pattern matches whole."""
         self._app = app
         self._identity = identity
         named = {_host_name(name) for name in settings.hosts}
         self._hosts = LOOPBACK | named | ({settings.host.lower().strip("[]")} if _is_one_host(settings.host) else set())
         self._language = settings.language
         self._metrics = metrics
+        self._log = log
+        self._uploads = [(re.compile(pattern), most) for pattern, most in (uploads or {}).items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in {"http", "websocket"}:
@@ -62,8 +82,14 @@ class Guard:
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         language = problems.preferred(headers.get("accept-language", ""), self._language)
         scope.setdefault("state", {}).update(request_id=request_id, language=language)
-        refusal = self._refusal(headers) or self._identity.admit(scope["path"], headers)
+        with tracing.within(tracing.read(request_id, headers.getlist(tracing.HEADER))):
+            await self._guarded(scope, receive, send, headers, request_id, language)
+
+    async def _guarded(
+        self, scope: Scope, receive: Receive, send: Send, headers: Headers, request_id: str, language: str
+    ) -> None:
         if scope["type"] == "websocket":
+            refusal = await self._admitted(scope)
             if refusal is None:
                 await self._app(scope, receive, send)
             else:
@@ -72,10 +98,11 @@ class Guard:
         answer = _Answer(send, request_id, own=_is_own(scope["path"]))
         started = time.perf_counter()
         try:
+            refusal = await self._admitted(scope)
             if refusal is not None:
-                await problems.response(refusal, language, request_id)(scope, receive, answer.send)
+                await self._refused(refusal, scope, headers, language, request_id)(scope, receive, answer.send)
             else:
-                await self._app(scope, _limited(receive), answer.send)
+                await self._app(scope, _limited(receive, self._most(scope["path"])), answer.send)
         except Exception as error:  # noqa: BLE001 the one handler of this entry point: nothing may answer a bare 500
             log.error("request %s failed: %s", request_id, leak_free(error))
             if answer.status is None:
@@ -87,9 +114,43 @@ class Guard:
                 await problems.response(internal, language, request_id)(scope, receive, answer.send)
         finally:
             route = getattr(scope.get("route"), "path", "") if _is_own(scope["path"]) else "page"
-            self._metrics.request(route or "none", answer.status or 0, time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            self._metrics.request(route or "none", answer.status or 0, seconds)
+            self._log.ended(scope, route or "none", answer.status or 0, seconds, answer.media_type)
 
-    def _refusal(self, headers: Headers) -> problems.Refusal | None:
+    async def _admitted(self, scope: Scope) -> VaubanError | None:
+        """Why a request may not pass, or ``None``; what it stands on is noted in its state."""
+        try:
+            through = self._identity.forwarded(scope)
+            headers = Headers(scope=scope)
+            refusal = self._refusal(headers, scope["path"])
+            if refusal is not None or scope["path"] in OPEN_PATHS:
+                return refusal
+            standing = await self._identity.standing(scope, through)
+        except VaubanError as error:
+            nobody = isinstance(error, problems.Refusal) and error.status == 401
+            return None if nobody and scope["path"] == SIGN_IN else error
+        if standing.ambient and scope.get("method", "GET") not in SAFE_METHODS and not _from_own_page(headers):
+            return _foreign()
+        scope["state"]["standing"] = standing
+        return None
+
+    def _refused(
+        self, error: VaubanError, scope: Scope, headers: Headers, language: str, request_id: str
+    ) -> Response:
+        """A problem document; whoever opens the page without having signed in is shown where to."""
+        if isinstance(error, OperatorError):
+            log.error("request %s failed: %s: %s", request_id, error.code, error.en)
+        wants_page = scope["path"] == "/" and "text/html" in headers.get("accept", "")
+        if wants_page and scope["method"] in SAFE_METHODS and problems.status_of(error) == 401:
+            return RedirectResponse(SIGN_IN, 303, {"Cache-Control": "no-store"})
+        return problems.response(error, language, request_id)
+
+    def _most(self, path: str) -> int:
+        """Bytes that a request to a path may have."""
+        return max((most for pattern, most in self._uploads if pattern.fullmatch(path)), default=LARGEST_BODY)
+
+    def _refusal(self, headers: Headers, path: str) -> problems.Refusal | None:
         host = headers.get("host", "")
         if _host_name(host) not in self._hosts:
             return problems.Refusal(
@@ -101,19 +162,14 @@ class Guard:
         origin = headers.get("origin")
         foreign = origin is not None and urllib.parse.urlsplit(origin).netloc.lower() != host.lower()
         # A picture or a script of another site sends no Origin with a GET, but browsers say where it comes from.
-        fetched = headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate"
-        if foreign or fetched:
+        elsewhere = headers.get("sec-fetch-site") in {"cross-site", "same-site"}
+        if foreign or (elsewhere and headers.get("sec-fetch-mode") != "navigate"):
+            return _foreign()
+        size, most = headers.get("content-length", "0"), self._most(path)
+        if not size.isdecimal() or int(size) > most:
             return problems.Refusal(
-                "pages of other sites may not call this server",
-                "les pages d'autres sites ne peuvent pas appeler ce serveur",
-                code="wrong_origin",
-                status=403,
-            )
-        size = headers.get("content-length", "0")
-        if not size.isdecimal() or int(size) > LARGEST_BODY:
-            return problems.Refusal(
-                f"the request is larger than {LARGEST_BODY} bytes",
-                f"la demande dépasse {LARGEST_BODY} octets",
+                f"the request is larger than {most} bytes",
+                f"la demande dépasse {most} octets",
                 code="too_large",
                 status=413,
                 headers={"Connection": "close"},
@@ -129,26 +185,46 @@ class _Answer:
         self._request_id = request_id
         self._own = own
         self.status: int | None = None
+        self.media_type = ""
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
             headers["X-Request-Id"] = self._request_id
+            headers.update(tracing.current().headers)
+            self.media_type = headers.get("content-type", "").partition(";")[0]
             for name, value in (_SAFE | _API_ONLY if self._own else _SAFE).items():
                 headers.setdefault(name, value)
         await self._send(message)
 
 
-def _limited(receive: Receive) -> Receive:
-    """The same messages, until more than :data:`LARGEST_BODY` bytes have come without being announced."""
+def _foreign() -> problems.Refusal:
+    return problems.Refusal(
+        "pages of other sites may not call this server",
+        "les pages d'autres sites ne peuvent pas appeler ce serveur",
+        code="wrong_origin",
+        status=403,
+    )
+
+
+def _from_own_page(headers: Headers) -> bool:
+    """Whether a browser says that a page of this server sends a request; an Origin was compared with the host before.
+
+    Every browser in use says one or the other with what changes something, and a program has no need of a cookie.
+    """
+    return "origin" in headers or headers.get("sec-fetch-site") == "same-origin"
+
+
+def _limited(receive: Receive, most: int) -> Receive:
+    """The same messages, until more than ``most`` bytes have come without being announced."""
     total = 0
 
     async def limited() -> Message:
         nonlocal total
         message = await receive()
         total += len(message.get("body", b""))
-        if total > LARGEST_BODY:
+        if total > most:
             raise HTTPException(413)
         return message
 

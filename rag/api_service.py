@@ -11,13 +11,14 @@ from typing import Annotated, Protocol
 
 from fastapi import Depends, Request
 
-from rag import scope
+from rag import request_log, scope
 from rag.api_metrics import Metrics
 from rag.catalog import Catalog
 from rag.database import Database
 from rag.engine import Engine
 from rag.errors import ModelError, NotFound
 from rag.problems import Refusal
+from rag.request_log import Pseudonyms
 from rag.seams import Embedder, Generator, Inbox, Reranker, VectorStore
 from rag.settings import Settings
 from rag.streaming import Answers
@@ -82,6 +83,7 @@ class Service:
     identity: Identity
     answers: Answers
     metrics: Metrics
+    pseudonyms: Pseudonyms = field(default_factory=Pseudonyms)
     started: int = field(default_factory=lambda: int(time.time()))
 
 
@@ -97,7 +99,9 @@ Served = Annotated[Service, Depends(served)]
 
 def caller(request: Request, service: Served) -> Principal:
     """Who calls."""
-    return service.identity.identify(request.headers)
+    principal = service.identity.identify(request.headers)
+    request_log.identified(request.scope, principal)
+    return principal
 
 
 Caller = Annotated[Principal, Depends(caller)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import signal
 import socket
 import sys
@@ -13,6 +14,7 @@ from contextlib import ExitStack
 import uvicorn
 from fastapi import FastAPI
 
+from rag import logs
 from rag.api import create_app
 from rag.errors import SettingsError
 from rag.home import Server
@@ -20,6 +22,8 @@ from rag.identity import Identity, check_exposure
 from rag.seams import Inbox
 from rag.settings import Settings
 from rag.wiring import Vauban, open_vauban
+
+log = logging.getLogger("vauban.serving")
 
 MakeInbox = Callable[[Vauban, ExitStack], Inbox]
 """Makes what takes folders in while serving; what must be stopped goes on the stack."""
@@ -36,6 +40,7 @@ def run(settings: Settings, *, make_inbox: MakeInbox, mount_page: MountPage) -> 
     """
     check_exposure(settings)
     with ExitStack() as undo:
+        undo.enter_context(logs.speaking(settings.log, settings.log_level))
         listening = undo.enter_context(bind(settings))
         port = listening.getsockname()[1]
         vauban = undo.enter_context(open_vauban(settings, count=True))
@@ -50,12 +55,21 @@ def run(settings: Settings, *, make_inbox: MakeInbox, mount_page: MountPage) -> 
         undo.callback(vauban.home.withdraw)
         logging.getLogger("uvicorn.access").disabled = True  # paths name documents, and the metrics count requests
         server = uvicorn.Server(
-            uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=5)
+            uvicorn.Config(
+                app,
+                log_config=None,  # what it says goes through our events
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=5,
+            )
         )
         # uvicorn stops at a signal and then raises it again, which must not end us before all is undone.
         for number in (signal.SIGINT, signal.SIGTERM):
             undo.callback(signal.signal, number, signal.signal(number, _stopped_already))
         print(f"Vauban: {url}", flush=True)
+        log.info("server started", extra={"port": port, "pid": os.getpid()})
+        undo.callback(log.info, "server stopped")
         server.run(sockets=[listening])
 
 

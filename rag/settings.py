@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from rag.errors import SettingsError
+from rag.logs import LogFormat, LogLevel
 from rag.types import Policy, Quotes
 
 PREFIX = "VAUBAN_"
@@ -76,6 +77,9 @@ class Settings(BaseModel):
     queue_per_user: int = Field(
         4, ge=1, description="Questions of one person that are answered or wait at a time before a 429."
     )
+    log: LogFormat = Field(LogFormat.TEXT, description="How events are logged: lines of `text`, or `json`.")
+    log_level: LogLevel = Field(LogLevel.INFO, description="Least weight of an event that is logged.")
+    slow_seconds: float = Field(30.0, gt=0, description="Seconds from which on an answer is logged as slow.")
     workers: int = Field(0, ge=0, description="Processes that read files; 0 takes one per core, at most four.")
     file_megabytes: int = Field(200, ge=1, description="Largest file that is taken in.")
     file_seconds: int = Field(120, ge=1, description="Longest time that reading one file may take.")

@@ -13,6 +13,7 @@ import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, closing
+from contextvars import copy_context
 from pathlib import Path
 from typing import TypeVar
 
@@ -65,7 +66,8 @@ class Running:
 
     def begin(self, threads: ThreadPoolExecutor, make: Make, ended: Callable[[], None]) -> None:
         """Start the thread; ``ended`` is called in the event loop once it is over."""
-        self._made = self._loop.run_in_executor(threads, self._produce, make)
+        # The thread knows which request it works for.
+        self._made = self._loop.run_in_executor(threads, copy_context().run, self._produce, make)
         self._made.add_done_callback(lambda made: self._end(made, ended))
 
     def _produce(self, make: Make) -> None:
