@@ -17,10 +17,12 @@ LANGUAGES = ("fr", "en")
 TASKS = {
     "answer": ("system", "passages", "question"),
     "quote": ("system", "passages", "quote"),
+    "form": ("system", "passages", "form"),
     "rewrite": ("rewrite",),
 }
 """What a model is asked to do, and the templates of its prompt in their order: what changes least comes first, so that
-a model finds the beginning read already. ``quote`` differs from ``answer`` in its last words only."""
+a model finds the beginning read already. ``quote`` and ``form`` differ from ``answer`` in their last
+words only."""
 
 
 class PromptError(LookupError):

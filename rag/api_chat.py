@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from rag import problems, schemas
+from rag import problems, schemas, structured
 from rag.api_service import Caller, Served, Service, corpora_of, visible
 from rag.errors import BadRequest, Cancelled, VaubanError
 from rag.problems import Refusal
 from rag.schemas import Chunk, ChunkChoice, Delta, VaubanDelta
 from rag.seams import Generator
 from rag.streaming import BEAT, DONE, EventStream, Running, event, while_connected
-from rag.types import Answer, Event, PassagesFound, Principal, Question, Sampling, Sentence, Turn, Waiting
+from rag.structured import Keyed
+from rag.types import Answer, Event, PassagesFound, Principal, Question, Sampling, Sentence, Status, Turn, Waiting
 
 router = APIRouter()
 
@@ -38,7 +39,6 @@ _UNSUPPORTED: dict[str, tuple[object, ...]] = {
     "function_call": ("none", "auto"),
     "audio": (),
     "modalities": (["text"],),
-    "response_format": ({"type": "text"},),
     "logprobs": (False,),
     "top_logprobs": (0,),
     "logit_bias": ({},),
@@ -56,6 +56,7 @@ class _Asked:
     model: str
     question: Question
     sampling: Sampling
+    form: Keyed | None
     search_results: bool
     include_usage: bool
     base: str
@@ -87,7 +88,12 @@ async def complete(body: schemas.ChatRequest, request: Request, service: Served,
     engine, seconds = service.vauban.engine, service.vauban.settings.answer_seconds
     running = service.answers.start(
         lambda cancelled, waiting: engine.answer(
-            asked.question, sampling=asked.sampling, cancelled=cancelled, waiting=waiting, seconds=seconds
+            asked.question,
+            sampling=asked.sampling,
+            cancelled=cancelled,
+            waiting=waiting,
+            seconds=seconds,
+            form=asked.form,
         ),
         principal.owner,
     )
@@ -175,9 +181,13 @@ def _chunks(asked: _Asked, made: Event) -> Iterator[Chunk]:
             seconds = None if made.seconds is None else round(made.seconds, 1)
             yield chunk(Delta(), VaubanDelta(waiting=made.position, waiting_seconds=seconds))
         case Sentence():
-            yield chunk(Delta(content=made.text), None)
+            # A form is judged as a whole, at the end.
+            if asked.form is None:
+                yield chunk(Delta(content=made.text), None)
         case Answer():
             whole = schemas.vauban_object(made)
+            if asked.form is not None:
+                yield chunk(Delta(content=made.text) if _filled(made) else Delta(refusal=made.text), None)
             yield chunk(
                 Delta(annotations=schemas.url_citations(made, asked.base)), VaubanDelta(claims=list(whole.claims))
             )
@@ -211,7 +221,12 @@ def _sent(chunk: Chunk) -> bytes:
 
 
 def _completion(asked: _Asked, answer: Answer) -> schemas.Completion:
-    said = schemas.ChatAnswer(content=answer.text, annotations=schemas.url_citations(answer, asked.base))
+    refused = asked.form is not None and not _filled(answer)
+    said = schemas.ChatAnswer(
+        content=None if refused else answer.text,
+        refusal=answer.text if refused else None,
+        annotations=schemas.url_citations(answer, asked.base),
+    )
     return schemas.Completion(
         id=asked.id,
         created=asked.created,
@@ -221,6 +236,11 @@ def _completion(asked: _Asked, answer: Answer) -> schemas.Completion:
         vauban=schemas.vauban_object(answer),
         search_results=schemas.search_results(answer) if asked.search_results else None,
     )
+
+
+def _filled(answer: Answer) -> bool:
+    """Whether the text is the form that was asked for, and not the words that say why there is none."""
+    return answer.status is Status.EXTRACTS
 
 
 def _count(service: Service, answer: Answer) -> None:
@@ -239,7 +259,7 @@ def _read(body: schemas.ChatRequest, service: Service, principal: Principal, bas
     _check_supported(body)
     options = body.vauban or schemas.Options.model_validate({})
     seen = visible(service, principal)
-    corpora = corpora_of(body.model, seen)
+    corpora = corpora_of(body.model, seen, principal)
     if options.corpora is not None:
         corpora = tuple(dict.fromkeys(options.corpora))
         _check_within(body.model, corpora)
@@ -266,6 +286,7 @@ def _read(body: schemas.ChatRequest, service: Service, principal: Principal, bas
             language=options.language,
         ),
         sampling=_sampling(body, service.vauban.generator),
+        form=_form(body, service.vauban.generator),
         search_results=options.search_results,
         include_usage=bool(body.stream_options and body.stream_options.include_usage),
         base=base,
@@ -305,6 +326,21 @@ def _unsupported(field: str) -> Refusal:
     )
 
 
+def _form(body: schemas.ChatRequest, generator: Generator | None) -> Keyed | None:
+    """The JSON form that is asked for, if one is.
+
+    Raises:
+        Refusal: there is no model to choose what goes into it, or it is asked for in another way.
+        BadRequest: its schema asks for what no sentence of a text can be.
+    """
+    wanted = body.response_format
+    if wanted is None or wanted.type == "text":
+        return None
+    if generator is None or wanted.type != "json_schema" or wanted.json_schema is None:
+        raise _unsupported("response_format")
+    return structured.read(wanted.json_schema.json_schema)
+
+
 def _is_system(message: schemas.ChatMessage) -> bool:
     return message.role in {"system", "developer"}
 
@@ -334,7 +370,9 @@ def _sampling(body: schemas.ChatRequest, generator: Generator | None) -> Samplin
             field="stop",
         )
     default = Sampling()
-    asked = body.max_completion_tokens or body.max_tokens or default.max_tokens
+    form = body.response_format is not None and body.response_format.type == "json_schema"
+    # A form that is cut short is none.
+    asked = body.max_completion_tokens or body.max_tokens or (LONGEST_ANSWER if form else default.max_tokens)
     # A caller's limit is an upper bound; the passages need most of a context.
     most = min(LONGEST_ANSWER, generator.context // 3) if generator else LONGEST_ANSWER
     return Sampling(

@@ -8,7 +8,7 @@ volatile early.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import prompts
@@ -71,16 +71,23 @@ def fenced(passage: Passage) -> str:
     return f'<passage n="{passage.n}" source="{source}"{dates}>\n{text}\n</passage>'
 
 
-def render(passages: Sequence[Passage], question: str, language: str, task: str = "answer") -> tuple[Message, ...]:
+def render(
+    passages: Sequence[Passage],
+    question: str,
+    language: str,
+    task: str = "answer",
+    more: Mapping[str, str] | None = None,
+) -> tuple[Message, ...]:
     """The messages of a prompt: the public system text, then the passages, then what is asked of them.
 
-    ``task`` is one of :data:`prompts.TASKS` that is asked over passages. The conversation is not among it: the question
-    stands alone, and what a client sends as earlier answers may be forged.
+    ``task`` is one of :data:`prompts.TASKS` that is asked over passages, ``more`` what its template wants beside them.
+    The conversation is not among it: the question stands alone, and what a client sends as earlier answers may be
+    forged.
     """
     system, given, asked = prompts.TASKS[task]
     shown = "\n\n".join(fenced(passage) for passage in passages)
     told = prompts.load(given, language).render(passages=shown)
-    last = prompts.load(asked, language).render(question=question)
+    last = prompts.load(asked, language).render(question=question, **(more or {}))
     return Message("system", prompts.load(system, language).render()), Message("user", f"{told}\n\n{last}")
 
 
@@ -93,6 +100,7 @@ def fit(
     count: Count,
     most: int = MOST,
     task: str = "answer",
+    more: Mapping[str, str] | None = None,
 ) -> Fitted | None:
     """The largest prompt of at most ``budget`` tokens and the ``most`` best passages; ``None`` when none fits.
 
@@ -102,7 +110,7 @@ def fit(
     dropped = {passage.n: Dropped(passage.n, DropReason.RANK) for passage in best[most:]}
     kept = [passage for passage in passages if passage.n not in dropped]
     while kept:
-        prompt = render(kept, question, language, task)
+        prompt = render(kept, question, language, task, more)
         tokens = count(prompt)
         if tokens <= budget:
             return Fitted(

@@ -34,6 +34,7 @@ from rag import (
     scope,
     sentences,
     spelling,
+    structured,
     telling,
     timing,
     versions,
@@ -45,6 +46,7 @@ from rag.intents import Intent
 from rag.queue import never, nobody
 from rag.retrieval import Retrieved, Retriever
 from rag.seams import Embedder, Generator
+from rag.structured import Keyed
 from rag.types import (
     Answer,
     AsOfSource,
@@ -184,11 +186,14 @@ class Engine:
         cancelled: Callable[[], bool] = never,
         waiting: Callable[[Waiting], None] = nobody,
         seconds: float = math.inf,
+        form: Keyed | None = None,
     ) -> Iterator[Event]:
         """Yield the passages, then each sentence that may be shown, then the finished Answer.
 
         In ``strict`` no sentence is yielded that its passages do not support. A model that is missing, busy,
         broken, hopeless or not done after ``seconds`` only makes the answer an ``extracts`` one.
+        With a ``form`` the text of an ``extracts`` answer is that form as JSON, filled with sentences of the
+        passages; any other answer is in words.
 
         Raises:
             BadRequest, NotFound: before anything is yielded.
@@ -196,9 +201,9 @@ class Engine:
         """
         with self.busy.held():
             reader = _Reader(question.principal.owner, cancelled, waiting, time.monotonic() + seconds)
-            yield from self._answer(question, sampling or Sampling(), reader)
+            yield from self._answer(question, sampling or Sampling(), reader, form)
 
-    def _answer(self, question: Question, sampling: Sampling, reader: _Reader) -> Iterator[Event]:
+    def _answer(self, question: Question, sampling: Sampling, reader: _Reader, form: Keyed | None) -> Iterator[Event]:
         clock = _Clock()
         # 1. What is no question has a fixed reply; a follow-up and its history become a question that stands alone.
         said = _checked(question.text)
@@ -237,6 +242,8 @@ class Engine:
             yield from telling.contradictions(written, found.conflicts, found.passages, found.today, speech)
             yield from self._reach(blank, written)
             yield self._finished(blank, Status.CONFLICTING_SOURCES, written, found, clock)
+        elif form is not None:
+            yield from self._fill(form, blank, sampling, written, found, clock, reader)
         else:
             # 4-6. Fit the passages, let the model write, show what is verified.
             draft = _Draft()
@@ -392,11 +399,8 @@ class Engine:
             return
         if fitted is None:
             return
-        draft.passages, draft.dropped = fitted.passages, fitted.dropped
-        draft.model, draft.prompt = generator.fingerprint, prompts.digest("answer", blank.language)
-        draft.prompt_tokens = fitted.tokens
-        draft.prompt_budget = generator.context - sampling.max_tokens
-        shown = [passage for passage in fitted.passages if passage.shown]
+        draft.note(fitted, generator, sampling, prompts.digest("answer", blank.language))
+        shown = draft.shown
         failures = uncited = 0
         seen: set[str] = set()
         try:
@@ -456,6 +460,55 @@ class Engine:
         yield from telling.quotations(written, spans, blank.passages, found.today, blank.language)
         yield from self._reach(blank, written)
         yield self._finished(blank, Status.EXTRACTS, written, found, clock)
+
+    def _fill(
+        self,
+        form: Keyed,
+        blank: Answer,
+        sampling: Sampling,
+        written: telling.Text,
+        found: _Found,
+        clock: _Clock,
+        reader: _Reader,
+    ) -> Iterator[Event]:
+        """The form, filled with sentences that the model chose from the passages; a refusal when it chose none."""
+        draft = _Draft()
+        said = ""
+        if self.generator is not None:
+            with clock.stage("generation"):
+                said = self._chosen(self.generator, form, blank, sampling, draft, reader)
+        blank = draft.noted(blank)
+        filled = structured.filled(said, form, [passage for passage in blank.passages if passage.shown])
+        if filled is None:
+            yield from self._refuse(blank, written, found, clock)
+            return
+        yield written.place(filled.text, filled.claims)
+        yield self._finished(blank, Status.EXTRACTS, written, found, clock)
+
+    def _chosen(
+        self,
+        generator: Generator,
+        form: Keyed,
+        blank: Answer,
+        sampling: Sampling,
+        draft: _Draft,
+        reader: _Reader,
+    ) -> str:
+        """What the model writes under the grammar of the form; empty when it fails."""
+        try:
+            fitted = _fitted(generator, blank, sampling, "form", {"form": structured.keys(form)})
+            if fitted is None:
+                return ""
+            draft.note(fitted, generator, sampling, prompts.digest("form", blank.language))
+            held = replace(sampling, grammar=structured.grammar(form, draft.shown, blank.language))
+            return "".join(_counted(generator, fitted.prompt, held, reader, draft))
+        except Overloaded:
+            raise
+        except GenerationError as error:
+            if reader.cancelled():
+                raise
+            log.warning("generation failed: %s", error.code)
+            return ""
 
     def _quoted(self, generator: Generator, blank: Answer, reader: _Reader) -> tuple[tuple[int, int, int], ...] | None:
         """What the model quotes when it can write nothing but sentences of the passages; ``None`` when it fails."""
@@ -604,6 +657,18 @@ class _Draft:
     completion_tokens: int = 0
     reused_tokens: int = 0
 
+    @property
+    def shown(self) -> list[Passage]:
+        """The passages that the model read."""
+        return [passage for passage in self.passages if passage.shown]
+
+    def note(self, fitted: context.Fitted, generator: Generator, sampling: Sampling, prompt: str) -> None:
+        """What the model is about to be given."""
+        self.passages, self.dropped = fitted.passages, fitted.dropped
+        self.model, self.prompt = generator.fingerprint, prompt
+        self.prompt_tokens = fitted.tokens
+        self.prompt_budget = generator.context - sampling.max_tokens
+
     def noted(self, blank: Answer) -> Answer:
         """The answer with what the model was given and what it cost."""
         return replace(
@@ -685,7 +750,9 @@ def _whole(text: str) -> str:
     return text
 
 
-def _fitted(generator: Generator, blank: Answer, sampling: Sampling, task: str) -> context.Fitted | None:
+def _fitted(
+    generator: Generator, blank: Answer, sampling: Sampling, task: str, more: Mapping[str, str] | None = None
+) -> context.Fitted | None:
     """The prompt of a task, with the passages that leave the model room to write; ``None`` when not one does."""
     return context.fit(
         blank.passages,
@@ -694,6 +761,7 @@ def _fitted(generator: Generator, blank: Answer, sampling: Sampling, task: str) 
         budget=generator.context - sampling.max_tokens,
         count=generator.count_prompt,
         task=task,
+        more=more,
     )
 
 

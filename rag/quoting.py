@@ -38,16 +38,16 @@ def grammar(passages: Sequence[Passage], language: str, *, most: int = MOST) -> 
     Repetition is written out and not counted with ``{1,3}``, which llama.cpp multiplies out and limits to 2,000 rules.
     When there are more than :data:`SENTENCES`, those of the best passages are offered.
     """
-    offered = _offered(passages)
-    last = len(offered) - 1
-    lines = [f"root ::= none{' | q1-0' if offered else ''}", f'none ::= "{_literal(NONE[language])}"']
+    told = offered(passages)
+    last = len(told) - 1
+    lines = [f"root ::= none{' | q1-0' if told else ''}", f'none ::= "{literal(NONE[language])}"']
     for n in range(1, most + 1):
         # q2-5: as the second, the sixth sentence or one behind it.
         for number in range(n - 1, last + 1):
             after = f' (" " q{n + 1}-{number + 1})?' if n < most and number < last else ""
             later = f" | q{n}-{number + 1}" if number < last else ""
             lines.append(f"q{n}-{number} ::= s{number}{after}{later}")
-    lines += [f's{number} ::= "{_literal(text)}"' for number, text in enumerate(offered)]
+    lines += [f's{number} ::= "{literal(text)}"' for number, text in enumerate(told)]
     return "\n".join(lines) + "\n"
 
 
@@ -57,19 +57,19 @@ def spans(text: str, passages: Sequence[Passage]) -> tuple[tuple[int, int, int],
     Empty for a refusal. A sentence that broke off at the end, where the tokens ran out, is left out. A lead-in or a
     header row comes before what needs it. ``None`` when anything in the text is no sentence of the passages.
     """
-    offered = _offered(passages)
+    told = offered(passages)
     rest = text.strip()
     if rest in NONE.values():
         return ()
     found: dict[tuple[int, int, int], None] = {}
     while rest:
         # The longest first: one sentence may begin with another.
-        said = max((one for one in offered if rest.startswith(one)), key=len, default=None)
+        said = max((one for one in told if rest.startswith(one)), key=len, default=None)
         if said is None:
-            if any(one.startswith(rest) for one in offered):
+            if any(one.startswith(rest) for one in told):
                 break
             return None
-        unit = offered[said]
+        unit = told[said]
         for start, end in (*((unit.lead,) if unit.lead else ()), (unit.start, unit.end)):
             found.setdefault((unit.passage, start, end))
         rest = rest[len(said) :].lstrip()
@@ -82,16 +82,16 @@ def choices(written: str) -> tuple[str, ...]:
     return tuple(re.sub(r"\\.", lambda match: back[match[0]], one) for one in _CHOICE.findall(written))
 
 
-def _offered(passages: Sequence[Passage]) -> dict[str, Unit]:
+def offered(passages: Sequence[Passage]) -> dict[str, Unit]:
     """What may be written, each sentence with its mark, and the place that it is; in the order of the passages."""
     units = [(passage, unit) for passage in passages if passage.shown for unit in evidence(passage)]
     told = [(passage, unit) for passage, unit in units if _is_told(passage.chunk.text[unit.start : unit.end])]
     best = sorted(range(len(told)), key=lambda place: (-told[place][0].score, place))[:SENTENCES]
-    offered: dict[str, Unit] = {}
+    found: dict[str, Unit] = {}
     for place in sorted(best):
         passage, unit = told[place]
-        offered.setdefault(f"{passage.chunk.text[unit.start : unit.end].strip()} [{passage.n}]", unit)
-    return offered
+        found.setdefault(f"{passage.chunk.text[unit.start : unit.end].strip()} [{passage.n}]", unit)
+    return found
 
 
 def _is_told(text: str) -> bool:
@@ -100,6 +100,6 @@ def _is_told(text: str) -> bool:
     return printed and len(text) <= LONGEST and len(_WORD.findall(text)) >= FEWEST
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
     """``text`` between the quotes of a grammar; characters beyond ASCII stand for themselves there."""
     return "".join(_ESCAPED.get(character, character) for character in text)

@@ -15,7 +15,7 @@ import urllib.parse
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 from rag import types
 
@@ -241,6 +241,21 @@ class StreamOptions(Tolerant):
     include_usage: bool = False
 
 
+class JsonSchema(Tolerant):
+    """The form that an answer fills in: an object of texts, lists and objects; see the README for what it may hold."""
+
+    name: Name
+    json_schema: dict[str, JsonValue] = Field(alias="schema")
+    strict: bool | None = None
+
+
+class ResponseFormat(Tolerant):
+    """``text`` is the default; ``json_schema`` asks for a form filled with sentences of the regulations."""
+
+    type: Literal["text", "json_schema", "json_object"]
+    json_schema: JsonSchema | None = None
+
+
 class Options(Received):
     """What a question may say beyond OpenAI's fields.
 
@@ -280,7 +295,8 @@ class ChatRequest(Tolerant):
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
     stop: Text | list[Text] | None = None
     n: int | None = Field(None, ge=1)
-    user: str | None = Field(None, max_length=512)
+    user: Text | None = Field(None, max_length=512)
+    response_format: ResponseFormat | None = None
     metadata: dict[Annotated[Text, Field(max_length=64)], Annotated[Text, Field(max_length=512)]] | None = Field(
         None, max_length=16
     )
@@ -302,9 +318,11 @@ class Annotation(Sent):
 
 
 class ChatAnswer(Sent):
+    """``content`` is null, and ``refusal`` says why, only where a JSON form was asked for and could not be filled."""
+
     role: Literal["assistant"] = "assistant"
-    content: str
-    refusal: None = None
+    content: str | None
+    refusal: str | None = None
     annotations: list[Annotation]
 
 
@@ -450,6 +468,7 @@ class Completion(Sent):
 class Delta(Sent):
     role: Literal["assistant"] | None = None
     content: str | None = None
+    refusal: str | None = None
     annotations: list[Annotation] | None = None
 
 
@@ -1002,7 +1021,7 @@ def asked_from(completion: Completion) -> Asked:
     by_number = {one.n: one for one in found.passages}
     return Asked(
         **dict(found),
-        text=completion.choices[0].message.content,
+        text=completion.choices[0].message.content or "",  # null only where a form was asked for
         citations=[
             Citation(
                 start=one.start,

@@ -56,6 +56,13 @@ class Text:
         self.length += len(text)
         return Sentence(text, claim)
 
+    def place(self, text: str, claims: Sequence[tuple[Claim, int, int]]) -> Sentence:
+        """Append ``text`` with several claims in it, each at the characters ``[start, end)`` of ``text``."""
+        for claim, start, end in claims:
+            self.claims.append(PlacedClaim(claim, self.length + start, self.length + end))
+            self.citations += [Citation(self.length + start, self.length + end, n) for n in claim.cited]
+        return self.say(text)
+
     def drop(self, claim: Claim) -> None:
         """Keep the verdict of a claim that is not shown, and not its words."""
         self.claims.append(PlacedClaim(replace(claim, text=""), None, None))
