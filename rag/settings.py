@@ -9,6 +9,7 @@ import difflib
 import os
 import tomllib
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -33,16 +34,51 @@ def _listed(value: object) -> object:
 Listed = BeforeValidator(_listed)
 
 
+class Login(StrEnum):
+    """How people and programs say who they are; a closed list."""
+
+    NONE = "none"
+    """Not at all: whoever uses this machine is the local person."""
+    KEYS = "keys"
+    OIDC = "oidc"
+    PROXY = "proxy"
+
+
 class Settings(BaseModel):
     """Everything two deployments may need different. Tuning numbers live as constants beside the code they tune."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     home: Path = Field(Path("~/.vauban"), description="Folder that holds all state: index, catalog, server.json.")
-    host: str = Field("127.0.0.1", description="Address to listen on; anything but loopback needs an API key.")
+    host: str = Field("127.0.0.1", description="Address to listen on; anything but loopback needs a login.")
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    login: Annotated[frozenset[Login], Listed] = Field(
+        frozenset({Login.NONE}),
+        description="How callers say who they are: `none` (loopback only), or `keys`, `oidc`, `proxy`; several may be "
+        "combined, commas between them.",
+    )
     api_key: str = Field(
-        "", description="Key that every caller must send; needed to listen beyond loopback.", repr=False
+        "",
+        description="One key for everyone, who are then the local person; `vauban keys` makes better ones.",
+        repr=False,
+    )
+    proxies: Annotated[tuple[str, ...], Listed] = Field(
+        (), description="Addresses or networks of trusted reverse proxies; commas between them."
+    )
+    login_map: Path | None = Field(
+        None, description="TOML table from the provider's or the proxy's groups and roles to ours."
+    )
+    oidc_issuer: str = Field("", description="Issuer of the tokens of the identity provider, as they name it.")
+    oidc_audience: Annotated[tuple[str, ...], Listed] = Field(
+        (), description="Audiences, one of which a token must be meant for; commas between them."
+    )
+    oidc_jwks: str = Field(
+        "", description="Key set of the identity provider: a file, or a URL of the internal network."
+    )
+    secure_cookies: Literal["auto", "always", "never"] = Field(
+        "auto",
+        description="Whether the session's cookie is for HTTPS only; `auto`: unless the page is opened by HTTP on this "
+        "machine.",
     )
     hosts: Annotated[tuple[str, ...], Listed] = Field(
         (), description="Names by which people reach this server, beside loopback; commas between them."
@@ -63,7 +99,10 @@ class Settings(BaseModel):
     threads: int = Field(0, ge=0, description="Threads for the writing model; 0 takes every core this process may use.")
     gpu_layers: int = Field(0, ge=-1, description="Layers of the writing model on the GPU; -1 is all.")
     context: int = Field(0, ge=0, description="Tokens of context for the writing model; 0 takes the manifest's.")
-    llama_url: str = Field("", description="Base URL of a `llama-server` to write with, instead of in this process.")
+    llama_url: Annotated[tuple[str, ...], Listed] = Field(
+        (), description="URLs of `llama-server`s of one model to write with, instead of here; commas between them."
+    )
+    llama_api_key: str = Field("", description="API key of the `llama-server`s.", repr=False)
     qdrant_url: str = Field("", description="URL of a Qdrant server, instead of the engine in this process.")
     qdrant_api_key: str = Field("", description="API key of the Qdrant server.", repr=False)
     policy: Policy = Field(Policy.STRICT, description="`strict` drops unsupported sentences, `flag` marks them.")

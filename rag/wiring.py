@@ -375,12 +375,18 @@ def _check_index(home: Home, catalog: Catalog) -> None:
 def _open_generator(settings: Settings) -> tuple[Generator | None, ModelError | None]:
     """The writing model, or why there is none."""
     if settings.generator == FAKE:
-        return fake.QuotingGenerator(queue=settings.queue), None
+        return fake.QuotingGenerator(queue=settings.queue, per_owner=settings.queue_per_user), None
     try:
         if settings.llama_url:
-            from rag.adapters.llama_server import LlamaServerGenerator
+            from rag.adapters.llama_pool import LlamaPool
 
-            return LlamaServerGenerator.open(settings.llama_url, queue=settings.queue), None
+            pool = LlamaPool.open(
+                settings.llama_url,
+                queue=settings.queue,
+                per_owner=settings.queue_per_user,
+                api_key=settings.llama_api_key,
+            )
+            return pool, None
         if settings.generator == NONE:
             return None, None
         from rag.adapters.llama import LlamaGenerator
@@ -393,6 +399,7 @@ def _open_generator(settings: Settings) -> tuple[Generator | None, ModelError | 
             threads=settings.threads,
             gpu_layers=settings.gpu_layers,
             queue=settings.queue,
+            per_owner=settings.queue_per_user,
         )
     except ModelError as error:
         return None, error

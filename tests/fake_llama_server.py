@@ -2,7 +2,7 @@
 
 Its tokens are bytes, and numbers from 1000 on for the special words; it writes one word per piece for as long as it
 may, whatever the stop strings, and stops when the connection is closed. Under a grammar of quotations it writes the
-first sentence that is offered.
+first sentence that is offered. Each slot serves one request at a time and holds the prompt that it read last.
 """
 
 from __future__ import annotations
@@ -36,19 +36,29 @@ class FakeLlamaServer:
 
     ``status`` is what ``/health`` answers; ``reading`` seconds pass before the first word, ``pace`` between words;
     ``fault`` is one of ``crash``, ``error``, ``garbage``, ``status`` and makes the stream fail after two words.
-    ``prompts`` are the token lists that came, ``stopped`` counts the streams that a closed connection ended.
+    ``prompts`` are the token lists that came to be written after, ``reused`` how much of each its slot held before,
+    ``stopped`` counts the streams that a closed connection ended. With ``hoards`` it keeps displaced prompts and
+    gives them back to any slot, as the real one does by default; with ``old`` it does not say what it reuses.
     """
 
-    def __init__(self, *, context: int = 2048, slots: int = 1, pace: float = 0.002) -> None:
-        self.context, self.slots, self.pace = context, slots, pace
+    def __init__(
+        self, *, context: int = 2048, slots: int = 1, pace: float = 0.002, name: str = "counting", port: int = 0
+    ) -> None:
+        self.context, self.slots, self.pace, self.name = context, slots, pace, name
+        self._port = port
         self.reading = 0.0
+        self.hoards = self.old = False
+        self.hoard: list[list[int]] = []
+        self.held: list[list[int]] = [[] for _ in range(slots)]
+        self.locks = [threading.Lock() for _ in range(slots)]
+        self.reused: list[int] = []
+        self.key = ""
         self.status = 200
         self.fault = ""
         self.template_works = True
         self.prompts: list[list[int]] = []
         self.bodies: list[dict[str, Any]] = []
         self.stopped = 0
-        self.active = threading.BoundedSemaphore(slots)
 
     def __enter__(self) -> FakeLlamaServer:
         fake = self
@@ -56,7 +66,7 @@ class FakeLlamaServer:
         class Handler(_Handler):
             server_state = fake
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", self._port), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
         self._thread.start()
@@ -69,6 +79,15 @@ class FakeLlamaServer:
         self._server.server_close()
         self._thread.join()
 
+    def take(self, slot: int, prompt: list[int]) -> int:
+        """Put ``prompt`` into ``slot``; how much of it was there."""
+        held = self.held[slot]
+        if self.hoards:
+            self.hoard.append(held)
+            held = max([held, *self.hoard], key=lambda kept: common(kept, prompt))
+        self.held[slot] = prompt
+        return min(common(held, prompt), len(prompt) - 1)
+
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -79,20 +98,22 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         state = self.server_state
-        if self.path == "/health":
+        if self.path != "/health" and self.headers.get("Authorization", "Bearer ") != f"Bearer {state.key}":
+            self.answer(failure("authentication_error"), 401)
+        elif self.path == "/health":
             self.answer({"status": "ok"} if state.status == 200 else failure("unavailable_error"), state.status)
         elif self.path == "/props":
             self.answer(
                 {
                     "default_generation_settings": {"n_ctx": state.context},
                     "total_slots": state.slots,
-                    "model_path": "/models/counting.gguf",
+                    "model_path": f"/models/{state.name}.gguf",
                     "chat_template": "chatml",
                     "build_info": "b1",
                 }
             )
         elif self.path == "/v1/models":
-            self.answer({"data": [{"id": "counting", "meta": {"n_params": 1}}]})
+            self.answer({"data": [{"id": state.name, "meta": {"n_params": 1, "n_ctx": state.context}}]})
         else:
             self.answer(failure("not_found_error"), 404)
 
@@ -104,21 +125,26 @@ class _Handler(BaseHTTPRequestHandler):
             turns = "".join(f"<|im_start|>{m['role']}\n{m['content']}<|im_end|>\n" for m in body["messages"])
             self.answer({"prompt": turns + "<|im_start|>assistant\n"})
         elif self.path == "/v1/completions":
-            with self.server_state.active:
+            with self.server_state.locks[body["id_slot"]]:
                 self.complete(body)
         else:
             self.answer(failure("not_found_error"), 404)
 
     def complete(self, body: dict[str, Any]) -> None:
         state = self.server_state
-        state.prompts.append(body["prompt"])
-        state.bodies.append(body)
+        reused = state.take(body["id_slot"], body["prompt"])
+        if body["max_tokens"]:
+            state.prompts.append(body["prompt"])
+            state.bodies.append(body)
+            state.reused.append(reused)
         if state.fault == "status":
             return self.answer(failure("exceed_context_size_error"), 400)
+        if state.fault == "broken":
+            return self.answer(failure("server_error"), 500)
         offered = choices(body["grammar"]) if "grammar" in body else ()
         if "grammar" in body and not offered:
             return self.answer(failure("invalid_request_error"), 400)
-        end = time.monotonic() + state.reading
+        end = time.monotonic() + (state.reading if body["max_tokens"] else 0)
         while time.monotonic() < end:
             if self.gone():
                 return None
@@ -127,6 +153,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Connection", "close")
         self.end_headers()
+        progress = {"prompt_progress": {"cache": reused}, "timings": {"cache_n": reused}}
+        self.event({"choices": [{"text": ""}], **({} if state.old else progress)})
         words = re.findall(r"\s*\S+", offered[0]) if offered else []
         for number in range(min(body["max_tokens"], len(words)) if words else body["max_tokens"]):
             if self.gone():
@@ -165,6 +193,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
+
+
+def common(left: list[int], right: list[int]) -> int:
+    """How many tokens both begin with."""
+    return next(
+        (n for n, pair in enumerate(zip(left, right, strict=False)) if pair[0] != pair[1]), min(len(left), len(right))
+    )
 
 
 def failure(kind: str) -> dict[str, Any]:

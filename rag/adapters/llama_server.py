@@ -1,14 +1,21 @@
-"""Writing with a ``llama-server`` of llama.cpp over HTTP: a machine of its own, several slots, or replicas.
+"""One ``llama-server`` of llama.cpp over HTTP: its facts, its words as tokens, and one stream of text at a time a slot.
 
 The server tokenises, applies its model's chat template and writes; this side asks for the prompt as tokens, made of
 the template's words with their special tokens and of the messages' texts without, and sends it to the
 OpenAI-compatible ``/v1/completions``. Its ``/v1/chat/completions`` would read ``<|im_start|>`` in a document as a role.
 
+Start each server with these, and with an address that reaches that one server, not a balancer over several::
+
+    llama-server -m MODEL -np SLOTS -c CONTEXT*SLOTS -b 128 -ub 128 --cache-ram 0 --no-cache-idle-slots \
+        --slot-prompt-similarity 0 --offline --no-ui --api-key KEY
+
+``--cache-ram 0``: with the prompt cache that is on by default, a slot can be given what another person's conversation
+left (llama.cpp issue 27148); :meth:`LlamaServer.inspect` finds it out and refuses such a server. Small batches: the
+server looks for a closed connection between batches only. ``--no-repack`` on machines whose AMX crashes (see
+``rag.adapters.llama``).
+
 Some builds write freely when they cannot read a grammar, and answer 200: whoever sends one must check what comes back
 (:func:`rag.quoting.spans` does).
-
-Start the server with small batches (``-b 128 -ub 128``), because it looks for a closed connection between batches
-only, and with ``--no-repack`` on machines whose AMX crashes (see ``rag.adapters.llama``).
 """
 
 from __future__ import annotations
@@ -17,13 +24,13 @@ import hashlib
 import ipaddress
 import json
 import queue as queues
+import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
-from collections.abc import Generator as Stream
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -31,202 +38,217 @@ from urllib.parse import urlsplit
 import httpx
 
 from rag.adapters import chat_template
-from rag.errors import BadRequest, Cancelled, GenerationError, ModelError, SettingsError
-from rag.queue import Turns, never, nobody
-from rag.stops import StopFilter
-from rag.types import Message, Sampling, Told
+from rag.errors import BadRequest, GenerationError, ModelError, SettingsError
 
 CONNECT: Final = 5.0
-"""Seconds for a connection and for a short answer's first byte; the server is in the same building."""
+"""Seconds for a connection; the server is in the same building."""
+CHECK: Final = 3.0
+"""Seconds for each short question of a health check; the server's answers do not wait for the model."""
 SILENCE: Final = 600.0
 """Longest time between two pieces of a stream: reading a long prompt on a busy processor sends nothing."""
 WATCH: Final = 0.1
-"""Seconds between two looks at ``cancelled``."""
-TOP_K, TOP_P, MIN_P = 40, 0.95, 0.05
+"""Seconds between two looks at whether the caller is still there."""
+PROBE: Final = 64
+"""Characters of noise in each prompt of the probe."""
+PATIENCE: Final = 60.0
+"""Seconds for the whole probe; a busy server makes it wait for a slot."""
 
 
-class LlamaServerGenerator:
-    """A :class:`~rag.seams.Generator` over one ``llama-server``; see :meth:`open`."""
+class ServerFailed(GenerationError):
+    """The server failed, not the request: another one may do it. ``gone`` when it cannot even be reached."""
 
-    def __init__(self, client: httpx.Client, *, fingerprint: str, context: int, slots: int, queue: int) -> None:
-        self._client = client
-        self._fingerprint = fingerprint
-        self._context = context
-        self._turns = Turns(queue, places=slots)
-        self._closing = threading.Event()
-        # Fitting a prompt counts the same texts again and again; templates and their words are few.
-        self._words = lru_cache(maxsize=64)(self._tokenize)
-        self._pieces = lru_cache(maxsize=64)(self._layout)
+    def __init__(self, en: str, fr: str, *, gone: bool = False) -> None:
+        super().__init__(en, fr)
+        self.gone = gone
 
-    @classmethod
-    def open(
-        cls,
-        url: str,
-        *,
-        queue: int = 16,
-        api_key: str = "",
-        patience: float = 30.0,
-        transport: httpx.BaseTransport | None = None,
-    ) -> LlamaServerGenerator:
-        """Connect to the server at ``url``, waiting up to ``patience`` seconds for it to load its model.
 
-        The fingerprint names its model, template and build. Proxies of the environment are not used, redirections
-        not followed.
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a server says of itself; ``fingerprint`` names its model, template and build."""
+
+    fingerprint: str
+    context: int
+    slots: int
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Something that a stream brought: perhaps a ``text``, and how much of the prompt was ``cached``, where it says."""
+
+    text: str
+    cached: int | None = None
+
+
+class LlamaServer:
+    """One server. Safe from many threads; what it holds in its slots is for the caller to know."""
+
+    def __init__(self, url: str, *, api_key: str = "") -> None:
+        """Proxies of the environment are not used, redirections not followed.
 
         Raises:
             SettingsError: ``url`` is not the address of a server on this machine or an internal network.
-            ModelError: the server does not answer, or lacks what is needed.
         """
-        client = httpx.Client(
-            base_url=_internal(url),
+        self.url = _internal(url)
+        self._client = httpx.Client(
+            base_url=self.url,
             headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
             timeout=httpx.Timeout(SILENCE, connect=CONNECT),
             # A connection serves one request, so that closing it stops exactly that one.
             limits=httpx.Limits(max_keepalive_connections=0),
             trust_env=False,
             follow_redirects=False,
-            transport=transport,
         )
+
+    def facts(self) -> Facts:
+        """Ask the server who it is, and so whether it is there.
+
+        Raises:
+            ServerFailed: it is not there, still loading, or refuses the key.
+            ModelError: it is no llama-server that Vauban can use.
+        """
+        self._json("GET", "/health", patience=CHECK)
+        props = self._json("GET", "/props", patience=CHECK)
+        models = self._json("GET", "/v1/models", patience=CHECK).get("data")
         try:
-            _await_health(client, patience)
-            props = _json(client, "GET", "/props")
-            models = _json(client, "GET", "/v1/models").get("data", [])
-            context = int(props["default_generation_settings"]["n_ctx"])
-            generator = cls(
-                client,
-                fingerprint=_fingerprint(props, models),
-                context=context,
+            return Facts(
+                fingerprint=_fingerprint(props, models if isinstance(models, list) else []),
+                context=int(props["default_generation_settings"]["n_ctx"]),
                 slots=max(1, int(props.get("total_slots", 1))),
-                queue=queue,
             )
-            generator.count_prompt([Message("system", "."), Message("user", ".")])
-        except (GenerationError, BadRequest, KeyError, TypeError, ValueError) as error:
-            client.close()
-            raise ModelError(
-                f"no usable llama-server at {url}: {error}", f"aucun llama-server utilisable à {url} : {error}"
-            ) from error
-        return generator
+        except (KeyError, TypeError, ValueError) as error:
+            raise _unfit("its /props are unknown", "ses /props sont inconnues") from error
 
-    @property
-    def fingerprint(self) -> str:
-        return self._fingerprint
+    def inspect(self) -> Facts:
+        """The server's facts, after a proof that a slot brings nothing back that was displaced from it.
 
-    @property
-    def context(self) -> int:
-        return self._context
+        Two prompts of noise displace each other and the first comes again: what is reused of it then was kept
+        elsewhere than in the slot, where the next owner could get it. Costs the reading of some 300 tokens.
 
-    def count_tokens(self, text: str) -> int:
-        return len(self._words(text, special=False, first=False)) if text else 0
+        Raises:
+            ServerFailed: see :meth:`facts`.
+            ModelError: it is no llama-server that Vauban can use, or not a safe one.
+        """
+        end = time.monotonic() + PATIENCE
 
-    def count_prompt(self, prompt: Sequence[Message]) -> int:
-        return len(self._tokens(prompt))
+        def check() -> None:
+            if time.monotonic() > end:
+                raise ServerFailed("llama-server is too slow", "llama-server est trop lent")
 
-    def stream(
-        self,
-        prompt: Sequence[Message],
-        sampling: Sampling,
-        *,
-        cancelled: Callable[[], bool] = never,
-        told: Callable[[Told], None] = nobody,
-        owner: str = "",
-    ) -> Stream[str, None, None]:
-        """See :meth:`rag.seams.Generator.stream`; a prompt that does not fit is refused before anything is yielded."""
-        tokens = self._tokens(prompt)
-        if len(tokens) >= self._context:
-            raise _too_long(len(tokens), self._context)
-        return self._write(tokens, sampling, cancelled, told, owner)
+        facts = self.facts()
+        self.layout(("system", "user"))
+        one, other = (self.tokens(secrets.token_hex(PROBE // 2), special=False, first=True) for _ in range(2))
+        shared = next((n for n, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), len(one))
+        for prompt in (one, other, one):
+            cached = self.trim(0, prompt, check)
+        if cached is None:
+            raise _unfit(
+                "it does not say how much of a prompt it reuses; a newer llama.cpp is needed",
+                "il ne dit pas ce qu’il réutilise d’une invite ; il faut un llama.cpp plus récent",
+            )
+        if cached > shared:
+            raise _unfit(
+                "it keeps prompts outside its slots and may mix up people's conversations; "
+                "start it with `--cache-ram 0 --no-cache-idle-slots`",
+                "il garde des invites hors de ses emplacements et peut mêler les conversations ; "
+                "lancez-le avec « --cache-ram 0 --no-cache-idle-slots »",
+            )
+        return facts
 
-    def close(self) -> None:
-        """Stop what is being written, send the waiting away, let go of the server."""
-        self._closing.set()
-        self._turns.close(patience=CONNECT)
-        self._client.close()
-
-    def _write(
-        self,
-        tokens: Sequence[int],
-        sampling: Sampling,
-        cancelled: Callable[[], bool],
-        told: Callable[[Told], None],
-        owner: str,
-    ) -> Stream[str, None, None]:
-        body: dict[str, Any] = {
-            "prompt": list(tokens),
-            "max_tokens": min(sampling.max_tokens, self._context - len(tokens)),
-            "temperature": sampling.temperature,
-            "seed": sampling.seed & 0xFFFFFFFF,
-            "stop": [stop for stop in sampling.stop if stop],
-            "top_k": TOP_K,
-            "top_p": TOP_P,
-            "min_p": MIN_P,
-            "stream": True,
-            "cache_prompt": True,
-        }
-        if sampling.grammar is not None:
-            body["grammar"] = sampling.grammar
-        stops = StopFilter(sampling.stop)  # the server stops too, but may have sent the first half of a stop string
-        with self._turns.turn(cancelled, told, owner), closing(_Exchange(self._client, body)) as exchange:
-            while True:
-                if self._closing.is_set():
-                    raise GenerationError("the writing model is closed", "le modèle de rédaction est arrêté")
-                if cancelled():
-                    raise Cancelled("cancelled while writing", "annulé pendant la rédaction")
-                piece = exchange.piece(WATCH)
-                if shown := stops.rest() if piece is None else stops.feed(piece):
-                    yield shown
-                if piece is None or stops.stopped:
-                    return
-
-    def _tokens(self, prompt: Sequence[Message]) -> tuple[int, ...]:
-        tokens: list[int] = []
-        for place, piece in enumerate(self._pieces(tuple(message.role for message in prompt))):
-            if isinstance(piece, str):
-                tokens += self._words(piece, special=True, first=place == 0)
-            elif prompt[piece].content:
-                tokens += self._words(prompt[piece].content, special=False, first=place == 0)
-        return tuple(tokens)
-
-    def _tokenize(self, text: str, *, special: bool, first: bool) -> tuple[int, ...]:
+    def tokens(self, text: str, *, special: bool, first: bool) -> tuple[int, ...]:
+        """``text`` as tokens; ``special`` reads ``<|im_end|>`` as what it names, ``first`` opens a text if need be."""
         body = {"content": text, "add_special": first, "parse_special": special}
-        tokens = _json(self._client, "POST", "/tokenize", body).get("tokens")
+        tokens = self._json("POST", "/tokenize", body).get("tokens")
         if not isinstance(tokens, list) or not all(isinstance(token, int) for token in tokens):
-            raise GenerationError("llama-server gave no tokens", "llama-server n’a pas donné d’unités")
+            raise ServerFailed("llama-server gave no tokens", "llama-server n’a pas donné d’unités")
         return tuple(tokens)
 
-    def _layout(self, roles: tuple[str, ...]) -> tuple[str | int, ...]:
+    def layout(self, roles: Sequence[str]) -> tuple[str | int, ...]:
+        """The chat template's words around messages of these ``roles``, which stand as their numbers."""
         messages = [{"role": role, "content": chat_template.mark(number)} for number, role in enumerate(roles)]
         body = {"messages": messages, "chat_template_kwargs": {"enable_thinking": False}}
-        text = _json(self._client, "POST", "/apply-template", body).get("prompt")
+        text = self._json("POST", "/apply-template", body).get("prompt")
         try:
             return chat_template.split(str(text), len(roles))
         except chat_template.TemplateError as error:
-            raise GenerationError(
-                f"llama-server's chat template fails: {error}", f"gabarit de llama-server fautif : {error}"
+            raise _unfit(f"its chat template fails: {error}", f"gabarit fautif : {error}") from error
+
+    def write(self, slot: int, tokens: Sequence[int], options: Mapping[str, object]) -> Exchange:
+        """Begin to read ``tokens`` in ``slot`` and to write after them; the slot is waited for when it is busy."""
+        body = {
+            "prompt": list(tokens),
+            "id_slot": slot,
+            "cache_prompt": True,
+            "stream": True,
+            "return_progress": True,
+            "timings_per_token": True,
+            **options,
+        }
+        return Exchange(self._client, body)
+
+    def trim(self, slot: int, tokens: Sequence[int], check: Callable[[], None]) -> int | None:
+        """Make ``slot`` hold ``tokens`` and nothing else; how many of them it held before, where the server says.
+
+        ``check`` is called often meanwhile, and may raise to end it.
+        """
+        with closing(self.write(slot, tokens, TRIMMED)) as exchange:
+            cached = None
+            while (piece := exchange.piece(WATCH)) is not None:
+                cached = piece.cached if cached is None else cached
+                check()
+        return cached
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _json(self, method: str, path: str, body: object = None, *, patience: float = SILENCE / 10) -> dict[str, Any]:
+        try:
+            response = self._client.request(
+                method, path, json=body, timeout=httpx.Timeout(patience, connect=min(CONNECT, patience))
+            )
+        except httpx.HTTPError as error:
+            raise _unreachable(error) from error
+        except RuntimeError as error:  # httpx's word for a client that was closed meanwhile
+            raise _closed() from error
+        if response.status_code != httpx.codes.OK:
+            raise _refused(response)
+        try:
+            data = response.json()
+        except ValueError as error:
+            raise ServerFailed(
+                f"llama-server's {path} is no JSON", f"{path} de llama-server n’est pas du JSON"
             ) from error
+        if not isinstance(data, dict):
+            raise ServerFailed(f"llama-server's {path} is unknown", f"{path} de llama-server est inconnu")
+        return data
 
 
-class _Exchange:
+TRIMMED: Final[Mapping[str, object]] = {"max_tokens": 0, "temperature": 0.0}
+"""Read a prompt into the slot's cache and write nothing; some builds write one token all the same."""
+
+
+class Exchange:
     """One request whose stream is read by a thread, so that the caller can look up while nothing comes."""
 
     def __init__(self, client: httpx.Client, body: dict[str, Any]) -> None:
         self._client = client
         self._body = body
-        self._events: queues.SimpleQueue[str | Exception | None] = queues.SimpleQueue()
+        self._events: queues.SimpleQueue[Piece | Exception | None] = queues.SimpleQueue()
         self._socket: socket.socket | None = None
         self._closed = False
         self._thread = threading.Thread(target=self._read, name="vauban-llama-server", daemon=True)
         self._thread.start()
 
-    def piece(self, patience: float) -> str | None:
-        """The next piece; empty when none came in ``patience`` seconds; ``None`` at the end.
+    def piece(self, patience: float) -> Piece | None:
+        """What came next; an empty piece when nothing did in ``patience`` seconds; ``None`` at the end.
 
         Raises:
-            GenerationError: the server failed or went away.
+            ServerFailed: the server failed or went away.
+            GenerationError, BadRequest: it refused this request.
         """
         try:
             event = self._events.get(timeout=patience)
         except queues.Empty:
-            return ""
+            return Piece("")
         if isinstance(event, Exception):
             raise event
         return event
@@ -248,13 +270,16 @@ class _Exchange:
                     response.read()
                     raise _refused(response)
                 for line in response.iter_lines():
-                    piece = _event(line)
-                    self._events.put(piece)
-                    if piece is None:
+                    event = _event(line)
+                    if event is not _NOTHING:
+                        self._events.put(event)
+                    if event is None:
                         return
-            raise GenerationError("llama-server broke off", "llama-server s’est interrompu")
+            raise ServerFailed("llama-server broke off", "llama-server s’est interrompu", gone=True)
         except httpx.HTTPError as error:
             self._events.put(_unreachable(error))
+        except RuntimeError:  # httpx's word for a client that was closed meanwhile
+            self._events.put(_closed())
         except (GenerationError, BadRequest) as error:
             self._events.put(error)
 
@@ -266,97 +291,72 @@ class _Exchange:
                 self._socket.shutdown(socket.SHUT_RDWR)
 
 
-def _event(line: str) -> str | None:
-    """The text that one line of a server-sent stream brings; ``None`` when it says that the stream is over."""
+_NOTHING: Final = Piece("")
+
+
+def _event(line: str) -> Piece | None:
+    """What one line of a server-sent stream brings; ``None`` when it says that the stream is over."""
     field, _, value = line.partition(":")
     if field not in {"data", "error"}:
-        return ""
+        return _NOTHING
     value = value.strip()
     if value == "[DONE]":
         return None
     try:
         data = json.loads(value)
         if field == "error" or "error" in data:
-            raise GenerationError("llama-server failed while writing", "llama-server a échoué pendant la rédaction")
-        return str(data["choices"][0].get("text") or "")
+            raise ServerFailed("llama-server failed while writing", "llama-server a échoué pendant la rédaction")
+        choices = data["choices"]
+        cached = data.get("prompt_progress", {}).get("cache", data.get("timings", {}).get("cache_n"))
+        return Piece(str(choices[0].get("text") or "") if choices else "", cached if isinstance(cached, int) else None)
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise GenerationError(
+        raise ServerFailed(
             "llama-server sent something that is no event", "llama-server a envoyé un événement illisible"
         ) from error
 
 
-def _json(client: httpx.Client, method: str, path: str, body: object = None) -> dict[str, Any]:
-    try:
-        response = client.request(method, path, json=body, timeout=httpx.Timeout(SILENCE / 10, connect=CONNECT))
-    except httpx.HTTPError as error:
-        raise _unreachable(error) from error
-    if response.status_code != httpx.codes.OK:
-        raise _refused(response)
-    try:
-        data = response.json()
-    except ValueError as error:
-        raise GenerationError(
-            f"llama-server's {path} is no JSON", f"{path} de llama-server n’est pas du JSON"
-        ) from error
-    if not isinstance(data, dict):
-        raise GenerationError(f"llama-server's {path} is unknown", f"{path} de llama-server est inconnu")
-    return data
-
-
-def _await_health(client: httpx.Client, patience: float) -> None:
-    """Return once the server has loaded its model; it answers 503 while it does."""
-    end = time.monotonic() + patience
-    while True:
-        try:
-            response = client.get("/health", timeout=CONNECT)
-            if response.status_code == httpx.codes.OK:
-                return
-            failure: GenerationError | BadRequest = _refused(response)
-        except httpx.HTTPError as error:
-            failure = _unreachable(error)
-        if time.monotonic() >= end:
-            raise failure
-        time.sleep(min(0.5, max(0.0, end - time.monotonic())))
-
-
-def _unreachable(error: httpx.HTTPError) -> GenerationError:
-    return GenerationError(
+def _unreachable(error: httpx.HTTPError) -> ServerFailed:
+    """A timeout may be a busy machine; a connection that is refused or breaks is a server that is not there."""
+    return ServerFailed(
         f"llama-server cannot be reached ({type(error).__name__})",
         f"llama-server est injoignable ({type(error).__name__})",
+        gone=not isinstance(error, httpx.TimeoutException),
     )
+
+
+def _closed() -> ServerFailed:
+    return ServerFailed("the writing model is closed", "le modèle de rédaction est arrêté")
+
+
+def _unfit(en: str, fr: str) -> ModelError:
+    return ModelError(f"this llama-server cannot be used: {en}", f"ce llama-server est inutilisable : {fr}")
 
 
 def _refused(response: httpx.Response) -> GenerationError | BadRequest:
     """The server's refusal in our words; its own message may quote the prompt and is not repeated."""
+    status = response.status_code
     try:
         kind = str(response.json()["error"]["type"])
     except (ValueError, KeyError, TypeError):
         kind = "unknown"
     if kind == "exceed_context_size_error":
-        return _too_long(0, 0)
-    return GenerationError(
-        f"llama-server answered {response.status_code} ({kind})",
-        f"llama-server a répondu {response.status_code} ({kind})",
-    )
-
-
-def _too_long(length: int, context: int) -> BadRequest:
-    if not context:
         return BadRequest(
             "the prompt is longer than the model's context",
             "l’invite dépasse le contexte du modèle",
             code="prompt_too_long",
         )
-    return BadRequest(
-        f"the prompt has {length} tokens and the model's context is {context}",
-        f"l’invite compte {length} unités pour un contexte de {context}",
-        code="prompt_too_long",
-    )
+    said = (f"llama-server answered {status} ({kind})", f"llama-server a répondu {status} ({kind})")
+    if status in {400, 422}:
+        return GenerationError(*said)
+    return ServerFailed(*said)
 
 
 def _fingerprint(props: dict[str, Any], models: Sequence[dict[str, Any]]) -> str:
     name = PurePath(str(props.get("model_path", ""))).name
-    said = [name, props.get("chat_template", ""), props.get("build_info", ""), [model.get("meta") for model in models]]
+    weights = [
+        {key: value for key, value in (model.get("meta") or {}).items() if key != "n_ctx"} for model in models
+    ]  # the context is how the server was started, not what it writes with
+    said = [name, props.get("chat_template", ""), props.get("build_info", ""), weights]
     return f"{name or 'llama-server'}@{hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]}"
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from rag.adapters.fake import QuotingGenerator, ScriptedGenerator, endless
 from rag.adapters.llama import LlamaGenerator
-from rag.adapters.llama_server import LlamaServerGenerator
+from rag.adapters.llama_pool import LlamaPool
 from rag.errors import BadRequest, Cancelled, GenerationError, Overloaded
 from rag.quoting import grammar, spans
 from rag.seams import Generator
@@ -56,7 +56,7 @@ def generator(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     elif request.param == "server":
         with (
             FakeLlamaServer(context=CONTEXT) as server,
-            closing(LlamaServerGenerator.open(server.url, queue=QUEUE)) as generator,
+            closing(LlamaPool.open([server.url], queue=QUEUE)) as generator,
         ):
             yield generator
     else:
