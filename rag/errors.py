@@ -101,7 +101,15 @@ class GenerationError(VaubanError):
 
 
 class Overloaded(GenerationError):
+    """``retry_after`` is an estimate, in seconds, of when it is worth asking again; ``None`` where there is none."""
+
     code = "overloaded"
+
+    def __init__(
+        self, en: str, fr: str | None = None, *, code: str | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(en, fr, code=code)
+        self.retry_after = retry_after
 
 
 class Cancelled(GenerationError):

@@ -7,6 +7,7 @@ status. A table maps our errors to statuses; what went wrong inside is the opera
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Mapping
 
@@ -23,7 +24,7 @@ log = logging.getLogger("vauban.api")
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 5
-"""What ``Retry-After`` says when the queue is full: about one short answer on a small machine."""
+"""What ``Retry-After`` says when the queue is full and nothing was measured yet: about one short answer."""
 
 STATUSES: Mapping[type[VaubanError], int] = {
     errors.BadRequest: 400,
@@ -172,7 +173,8 @@ def response(error: VaubanError, language: str, request_id: str = "") -> Respons
     if isinstance(error, Refusal):
         headers |= error.headers
     if problem.status == 429:
-        headers["Retry-After"] = str(RETRY_SECONDS)
+        wait = error.retry_after if isinstance(error, errors.Overloaded) else None
+        headers.setdefault("Retry-After", str(RETRY_SECONDS if wait is None else max(1, math.ceil(wait))))
     if problem.status == 501:
         headers["x-should-retry"] = "false"  # OpenAI's clients retry any 5xx unless told
     return Response(problem.model_dump_json(), problem.status, headers, media_type=MEDIA_TYPE)

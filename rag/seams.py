@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from rag.queue import QueueState
 from rag.types import (
     Candidates,
     Hit,
@@ -151,7 +152,7 @@ class Reranker(Protocol):
 
 
 class Generator(Protocol):
-    """Writes text from a prompt. One owner serves callers first come, first served; safe from many threads.
+    """Writes text from a prompt. Turns are fair between people (:class:`rag.queue.Line`); safe from many threads.
 
     ``context`` is the number of tokens that prompt and answer share. The implementer never cuts a prompt: one
     that does not fit is a :class:`~rag.errors.BadRequest`, because fitting is ``rag.context``'s job.
@@ -189,10 +190,19 @@ class Generator(Protocol):
         owner's prompt left in a cache is reused for another's but the system message.
 
         Raises:
-            Overloaded: the queue is full.
+            Overloaded: the queue is full, or the owner's share of it.
             Cancelled: ``cancelled`` said so.
             GenerationError: the model failed.
         """
+        ...
+
+    @property
+    def queue(self) -> QueueState:
+        """Who waits and who is served, in numbers; cheap, at any time."""
+        ...
+
+    def forget(self, owner: str) -> None:
+        """Drop what caches keep of the prompts of ``owner``, at once, or when the turn under way ends."""
         ...
 
     def close(self) -> None: ...

@@ -22,7 +22,7 @@ import numpy as np
 from rag.adapters.qdrant_payload import in_reading_order, must_be_of, point_id, visible
 from rag.adapters.ranking import ranked
 from rag.errors import BadRequest, Cancelled, GenerationError
-from rag.queue import Turns, never, nobody
+from rag.queue import QueueState, Turns, never, nobody
 from rag.quoting import choices
 from rag.stops import StopFilter
 from rag.types import (
@@ -35,6 +35,7 @@ from rag.types import (
     Message,
     Point,
     Query,
+    Reading,
     Sampling,
     Scope,
     Scored,
@@ -284,13 +285,20 @@ class ScriptedGenerator:
     """
 
     def __init__(
-        self, script: Script, *, name: str = "scripted", context: int = 4096, queue: int = 16, delay: float = 0.0
+        self,
+        script: Script,
+        *,
+        name: str = "scripted",
+        context: int = 4096,
+        queue: int = 16,
+        per_owner: int | None = None,
+        delay: float = 0.0,
     ) -> None:
         self._script = script
         self._name = name
         self._context = context
         self._delay = delay
-        self._turns = Turns(queue)
+        self._turns = Turns(queue, per_owner=per_owner)
 
     @property
     def fingerprint(self) -> str:
@@ -325,6 +333,13 @@ class ScriptedGenerator:
         room = min(sampling.max_tokens, self._context - length)
         return self._write(prompt, room, sampling, cancelled, told, owner)
 
+    @property
+    def queue(self) -> QueueState:
+        return self._turns.state
+
+    def forget(self, owner: str) -> None:
+        """It keeps nothing of anybody's."""
+
     def close(self) -> None:
         self._turns.close()
 
@@ -338,6 +353,7 @@ class ScriptedGenerator:
         owner: str,
     ) -> Stream[str, None, None]:
         with self._turns.turn(cancelled, told, owner):
+            told(Reading(self.count_prompt(prompt), 0))
             stops = StopFilter(sampling.stop)
             written = 0
             script: Iterable[str] = self._script(prompt)
@@ -382,8 +398,10 @@ def _nearest(script: Iterable[str], grammar: str) -> str:
 class QuotingGenerator(ScriptedGenerator):
     """The honest fake: it quotes the sentence of the passages that is nearest to the question, and cites it."""
 
-    def __init__(self, *, context: int = 4096, queue: int = 16, delay: float = 0.0) -> None:
-        super().__init__(quotes, name="quoting", context=context, queue=queue, delay=delay)
+    def __init__(
+        self, *, context: int = 4096, queue: int = 16, per_owner: int | None = None, delay: float = 0.0
+    ) -> None:
+        super().__init__(quotes, name="quoting", context=context, queue=queue, per_owner=per_owner, delay=delay)
 
 
 def quotes(prompt: Sequence[Message]) -> Iterator[str]:

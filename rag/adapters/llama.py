@@ -23,7 +23,7 @@ from typing import Any, Final
 from rag.adapters import chat_template
 from rag.errors import BadRequest, Cancelled, GenerationError, ModelError
 from rag.models import check_format
-from rag.queue import Turns, never, nobody
+from rag.queue import QueueState, Turns, never, nobody
 from rag.stops import StopFilter
 from rag.types import Message, Reading, Sampling, Told
 
@@ -47,11 +47,20 @@ class LlamaGenerator:
     (see :meth:`stream`) only the system message is shared, so that nobody's text is ever part of what another reuses.
     """
 
-    def __init__(self, native: _Native, *, fingerprint: str, context: int, template: str, queue: int) -> None:
+    def __init__(
+        self,
+        native: _Native,
+        *,
+        fingerprint: str,
+        context: int,
+        template: str,
+        queue: int,
+        per_owner: int | None = None,
+    ) -> None:
         self._native = native
         self._fingerprint = fingerprint
         self._context = context
-        self._turns = Turns(queue)
+        self._turns = Turns(queue, per_owner=per_owner)
         self._closing = threading.Event()
         names = (native.text(native.bos), native.text(native.eos))
         self._pieces = lru_cache(maxsize=64)(lambda roles: _pieces(template, roles, *names))
@@ -73,14 +82,15 @@ class LlamaGenerator:
         threads: int = 0,
         gpu_layers: int = 0,
         queue: int = 16,
+        per_owner: int | None = None,
         flash: bool | None = None,
         batch: int = BATCH,
     ) -> LlamaGenerator:
         """Load the model at ``path``, which must have been verified: llama.cpp trusts the file it reads.
 
         ``threads`` 0 takes every core this process may use, ``gpu_layers`` -1 puts all layers on the GPU, ``queue``
-        callers may wait. ``flash`` is flash attention; by default off on a processor, where it was measured to be
-        slower, and llama.cpp's choice on a GPU.
+        callers may wait, of whom ``per_owner`` of one person. ``flash`` is flash attention; by default off on a
+        processor, where it was measured to be slower, and llama.cpp's choice on a GPU.
 
         Raises:
             ModelError: the file is missing, corrupt, no chat model, or ``context`` is more than the model has.
@@ -95,7 +105,9 @@ class LlamaGenerator:
             batch=batch,
         )
         template = native.metadata("tokenizer.chat_template")
-        generator = cls(native, fingerprint=fingerprint, context=context, template=template, queue=queue)
+        generator = cls(
+            native, fingerprint=fingerprint, context=context, template=template, queue=queue, per_owner=per_owner
+        )
         try:
             if not template:
                 raise _unusable(path, "it has no chat template", "il n’a pas de modèle de conversation")
@@ -141,6 +153,13 @@ class LlamaGenerator:
                 code="prompt_too_long",
             )
         return self._write(tokens, public, sampling, cancelled, told, owner)
+
+    @property
+    def queue(self) -> QueueState:
+        return self._turns.state
+
+    def forget(self, owner: str) -> None:
+        pass
 
     def close(self) -> None:
         """Stop what is being written, send the waiting away, free the model."""
