@@ -38,6 +38,7 @@ from ingest.archive_layout import (
     verified,
 )
 from ingest.kept import Names, named
+from ingest.managed import check_not_fed
 from ingest.pipeline import SLICE, WINDOW, Progress, Stage, unseen
 from ingest.reading import articles
 from ingest.windows import windows
@@ -364,6 +365,7 @@ def import_(
     with translated(folder):
         archive = verified(folder, seen)
     catalog, name = places.catalog, archive.manifest.corpus.name
+    check_not_fed(places.home, name)
     run = run or catalog.add_run(name)
     catalog.start_run(run, name)
     try:

@@ -16,8 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from ingest import exchange
+from ingest import exchange, uploads
 from ingest.giving_way import GivingWay
+from ingest.managed import is_fed
 from ingest.manifest import checked_name
 from ingest.pipeline import Parts, Progress, Stage, SyncReport, recorded, sync, unseen
 from ingest.reading import LocalReader, Reader
@@ -25,17 +26,21 @@ from ingest.rebuild import rebuild
 from ingest.report import report
 from ingest.sandbox import Limits, Sandbox
 from ingest.source import Source
+from rag import backup
 from rag.catalog import Catalog
-from rag.errors import BadRequest, Cancelled, OperatorError, VaubanError
+from rag.errors import BadRequest, Cancelled, OperatorError, Overloaded, VaubanError
 from rag.seams import Inbox
 from rag.settings import SETTINGS_FILE, Settings
-from rag.types import RunKind, RunState, RunStatus, SyncOptions, Workers
+from rag.types import Corpus, RunKind, RunState, RunStatus, SyncOptions, Upload, Workers
 
 if TYPE_CHECKING:
     from rag.wiring import Vauban
 
 MOST_READERS: Final = 4
 """Worker processes by default: reading is quick beside embedding, and each takes memory."""
+
+MOST_WAITING: Final = 64
+"""Jobs that may wait before an upload is refused: each holds a file of up to the limit on the disk."""
 
 _log = logging.getLogger(__name__)
 
@@ -67,6 +72,20 @@ class Works(Protocol):
     ) -> None: ...
 
     def report(self, corpus: str) -> Mapping[str, object]: ...
+
+    def fed_by_uploads(self, corpus: str) -> bool: ...
+
+    def declare(self, corpus: Corpus, *, new: bool) -> None: ...
+
+    def checked(self, upload: Upload) -> Upload: ...
+
+    def upload(self, upload: Upload, *, progress: Progress, cancelled: Callable[[], bool], run: str) -> None: ...
+
+    def publish(self, corpus: str, *, progress: Progress, cancelled: Callable[[], bool], run: str) -> None: ...
+
+    def check_backup(self, target: Path) -> None: ...
+
+    def backup(self, target: Path, *, progress: Progress, cancelled: Callable[[], bool]) -> Mapping[str, float]: ...
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -132,6 +151,7 @@ class Recognised:
 
 def open_inbox(vauban: Vauban, undo: ExitStack) -> Inbox:
     """The inbox of a running service; it stops when ``undo`` is closed."""
+    uploads.tidy(vauban.home, vauban.catalog)
     jobs = Jobs(vauban.catalog, Service(vauban), vauban.settings.sources)
     undo.callback(jobs.close)
     return jobs
@@ -182,6 +202,32 @@ class Service:
     def report(self, corpus: str) -> Mapping[str, object]:
         return report(corpus, self._vauban.catalog, self._vauban.store).as_json()
 
+    def fed_by_uploads(self, corpus: str) -> bool:
+        return is_fed(self._vauban.home, corpus)
+
+    def declare(self, corpus: Corpus, *, new: bool) -> None:
+        uploads.declare(self._vauban.home, self._vauban.catalog, corpus, new=new)
+
+    def checked(self, upload: Upload) -> Upload:
+        return uploads.check(upload, self._vauban.home, self._vauban.catalog)
+
+    def upload(self, upload: Upload, *, progress: Progress, cancelled: Callable[[], bool], run: str) -> None:
+        with open_parts(self._vauban, progress=progress, busy=self._vauban.engine.busy) as parts:
+            uploads.take_in(upload, parts, progress=progress, cancelled=cancelled, run=run)
+
+    def publish(self, corpus: str, *, progress: Progress, cancelled: Callable[[], bool], run: str) -> None:
+        with open_parts(self._vauban, progress=progress, busy=self._vauban.engine.busy) as parts:
+            uploads.publish_as_they_stand(corpus, parts, progress=progress, cancelled=cancelled, run=run)
+
+    def check_backup(self, target: Path) -> None:
+        backup.check(self._vauban.settings, target)
+
+    def backup(self, target: Path, *, progress: Progress, cancelled: Callable[[], bool]) -> Mapping[str, float]:
+        def told(done: int, total: int) -> None:
+            progress(Stage.STAGE, done >> 10, total >> 10)
+
+        return backup.write(self._vauban.home, target, progress=told, cancelled=cancelled).counts
+
 
 @dataclass(slots=True)
 class _Job:
@@ -223,14 +269,14 @@ class Jobs:
 
         return self._queued(RunKind.SYNC, corpus, work)
 
-    def rebuild(self, embedder: str | None) -> str:
+    def rebuild(self, embedder: str | None, corpus: str = "") -> str:
         def work(job: _Job, run: str) -> None:
             self._catalog.start_run(run)
             with recorded(self._catalog, run):
                 counts = self._works.rebuild(embedder, progress=job.told, cancelled=job.stop.is_set)
                 self._catalog.end_run(run, RunState.DONE, counts=counts)
 
-        return self._queued(RunKind.REBUILD, "", work)
+        return self._queued(RunKind.REBUILD, corpus, work)
 
     def export(self, corpus: str, folder: Path) -> str:
         target = self._allowed(folder)
@@ -260,6 +306,43 @@ class Jobs:
     def report(self, corpus: str) -> Mapping[str, object]:
         return self._works.report(corpus)
 
+    def fed_by_uploads(self, corpus: str) -> bool:
+        return self._works.fed_by_uploads(corpus)
+
+    def declare(self, corpus: Corpus, *, new: bool) -> None:
+        self._works.declare(corpus, new=new)
+
+    def upload(self, upload: Upload) -> str:
+        checked = self._works.checked(upload)
+        with self._changing:
+            if len(self._jobs) >= MOST_WAITING:
+                raise Overloaded(
+                    f"{MOST_WAITING} changes wait already; send this one again in a moment",
+                    f"{MOST_WAITING} changements attendent déjà ; renvoyez celui-ci dans un instant",
+                )
+
+        def work(job: _Job, run: str) -> None:
+            self._works.upload(checked, progress=job.told, cancelled=job.stop.is_set, run=run)
+
+        return self._queued(RunKind.UPLOAD, upload.corpus, work, left=upload.file)
+
+    def publish(self, corpus: str) -> str:
+        def work(job: _Job, run: str) -> None:
+            self._works.publish(corpus, progress=job.told, cancelled=job.stop.is_set, run=run)
+
+        return self._queued(RunKind.SYNC, corpus, work)
+
+    def backup(self, target: Path) -> str:
+        self._works.check_backup(target)
+
+        def work(job: _Job, run: str) -> None:
+            self._catalog.start_run(run)
+            with recorded(self._catalog, run):
+                counts = self._works.backup(target, progress=job.told, cancelled=job.stop.is_set)
+                self._catalog.end_run(run, RunState.DONE, counts=counts)
+
+        return self._queued(RunKind.BACKUP, "", work)
+
     def _allowed(self, folder: Path) -> Path:
         """The folder, where it may lie.
 
@@ -276,13 +359,16 @@ class Jobs:
             )
         return target
 
-    def _queued(self, kind: RunKind, corpus: str, work: Callable[[_Job, str], None]) -> str:
+    def _queued(
+        self, kind: RunKind, corpus: str, work: Callable[[_Job, str], None], *, left: Path | None = None
+    ) -> str:
+        """Queue ``work``; when it ends, or never begins, the file ``left`` behind goes."""
         run = self._catalog.add_run(corpus, kind=kind)
         job = _Job()
         with self._changing:
             self._jobs[run] = job
             future = self._thread.submit(self._take, run, job, kind, work)
-        future.add_done_callback(partial(self._over, run))
+        future.add_done_callback(partial(self._over, run, left))
         return run
 
     def status(self, run: str) -> RunStatus:
@@ -313,10 +399,12 @@ class Jobs:
         work(job, run)
         _log.info("run done", extra={"run": run, "kind": kind.value})
 
-    def _over(self, run: str, future: Future[None]) -> None:
+    def _over(self, run: str, left: Path | None, future: Future[None]) -> None:
         """Forget a job that has ended; a defect of ours ends its run too, and not the service."""
         with self._changing:
             self._jobs.pop(run, None)
+        if left is not None:
+            left.unlink(missing_ok=True)
         error = future.exception()
         if error is None:
             return

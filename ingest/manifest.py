@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import difflib
+import json
 import re
 import tomllib
 import unicodedata
@@ -21,7 +22,7 @@ from cronsim import CronSim, CronSimError
 
 from ingest import synonyms
 from rag.errors import BadRequest, DocumentError, RejectReason
-from rag.types import PUBLIC, Corpus, NormRank, Validity
+from rag.types import PUBLIC, Corpus, NormRank, Said, Validity
 
 CORPUS_FILE: Final = "corpus.toml"
 SIDECAR: Final = ".meta.toml"
@@ -185,6 +186,66 @@ def new_declaration(name: str) -> tuple[Corpus, str]:
         '# glossary = "glossaire.toml"\n'
     )
     return Corpus(name, name), text
+
+
+def declaration(corpus: Corpus) -> str:
+    """The ``corpus.toml`` that declares ``corpus``, without its glossary.
+
+    Raises:
+        BadRequest: a value may not stand there.
+    """
+    values = {
+        "name": checked_name(corpus.name),
+        "title": corpus.title,
+        "language": corpus.language,
+        "groups": sorted(corpus.groups),
+        "clearance": corpus.clearance,
+        "contact": corpus.contact,
+        "norm_rank": corpus.norm_rank,
+        "retention": corpus.retention_days,
+    }
+    try:
+        _corpus({name: value for name, value in values.items() if value is not None}, corpus.name)
+    except _Wrong as error:
+        raise BadRequest(error.en, error.fr, code="bad_corpus") from error
+    return _toml(values)
+
+
+def sidecar_of(document: str, said: Said, corpus: str) -> str:
+    """The sidecar that gives a document its id and says what ``said`` says.
+
+    Raises:
+        DocumentError: a value may not stand there (``bad_metadata``).
+    """
+    text = _toml(
+        {
+            "id": document,
+            "title": said.title,
+            "language": said.language,
+            "norm_rank": said.norm_rank,
+            "valid_from": said.valid_from,
+            "valid_to": said.valid_to,
+            "groups": None if said.groups is None else sorted(said.groups),
+            "clearance": said.clearance,
+        }
+    )
+    if len(text.encode()) > LARGEST_SIDECAR:
+        raise bad_metadata("too much is said of the document", "la description du document est trop longue")
+    sidecar(text.encode(), corpus)
+    return text
+
+
+def _toml(values: Mapping[str, object]) -> str:
+    return "".join(f"{name} = {_toml_value(value)}\n" for name, value in values.items() if value is not None)
+
+
+def _toml_value(value: object) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(_toml_value(item) for item in value)}]"
+    if isinstance(value, str):
+        # TOML escapes as JSON does, and DEL besides.
+        return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+    return value.isoformat() if isinstance(value, dt.date) else str(value)
 
 
 def sidecar(content: bytes, corpus: str) -> Metadata:

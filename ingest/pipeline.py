@@ -27,6 +27,7 @@ from ingest.archives import Members
 from ingest.compare import Plan, Step, compare, guard
 from ingest.difference import Action, Difference, DocumentChange, counted, difference, settled
 from ingest.discover import Discovery, discover, rejection
+from ingest.managed import check_not_fed
 from ingest.reading import Order, Reader, Reading, articles
 from ingest.recall import Known, Recall, together
 from rag import lexical
@@ -340,6 +341,7 @@ def sync(
     """
     options = options or SyncOptions()
     catalog = parts.catalog
+    check_not_fed(parts.home, manifest.checked_name(name), folder)
     if options.dry_run and run is None:
         return _planned(folder, parts, name, options, progress, cancelled)
     run = run or catalog.add_run(manifest.checked_name(name))
@@ -347,13 +349,25 @@ def sync(
     with recorded(catalog, run):
         if options.dry_run:
             report = _planned(folder, parts, name, options, progress, cancelled)
-            _end(catalog, run, report, [_outcome(change) for change in report.plan])
+            ended(catalog, run, report, [_outcome(change) for change in report.plan])
             return report
         with catalog.writing_corpus(name):
-            work = _Sync(folder, name, parts, options, progress, cancelled)
-            report = work.run()
-        _end(catalog, run, report, work.outcomes)
+            report, outcomes = publish(folder, name, parts, options, progress, cancelled)
+        ended(catalog, run, report, outcomes)
     return report
+
+
+def publish(
+    folder: Path,
+    name: str,
+    parts: Parts,
+    options: SyncOptions,
+    progress: Progress = unseen,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> tuple[SyncReport, list[Outcome]]:
+    """The sync itself, for whoever writes the corpus and keeps the row of the run; raises what :func:`sync` raises."""
+    work = _Sync(folder, name, parts, options, progress, cancelled)
+    return work.run(), work.outcomes
 
 
 def _planned(
@@ -371,7 +385,8 @@ def _planned(
     )
 
 
-def _end(catalog: Catalog, run: str, report: SyncReport, outcomes: Sequence[Outcome]) -> None:
+def ended(catalog: Catalog, run: str, report: SyncReport, outcomes: Sequence[Outcome]) -> None:
+    """Note in the row of its run what a sync did."""
     _patiently(
         lambda: catalog.end_run(
             run,

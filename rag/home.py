@@ -31,6 +31,8 @@ SCHEMA: Final = 1
 """Version of the layout of this folder; the catalog has its own, kept by its migrations."""
 INDEX: Final = 1
 """Version of what is written into the index: another one needs a rebuild."""
+INCOMING: Final = ".incoming"
+"""Below the uploads: files that are being received, or wait for their turn."""
 SAME_START: Final = 2.0
 """Seconds that two readings of the start of one process may differ: the kernel counts in ticks since boot."""
 _BLOCK: Final = 1 << 20
@@ -151,6 +153,11 @@ class Home:
         return self.root / "files"
 
     @property
+    def uploads(self) -> Path:
+        """The folders of the corpora that are fed by uploads, one each; hidden ones are work under way."""
+        return self.root / "uploads"
+
+    @property
     def version_file(self) -> Path:
         return self.root / "home.json"
 
@@ -260,7 +267,7 @@ class Home:
                 if not target.exists():
                     target.parent.mkdir(mode=0o700, exist_ok=True)
                     partial.replace(target)
-                    _sync_folder(target.parent)
+                    sync_folder(target.parent)
             finally:
                 partial.unlink(missing_ok=True)
         return sha256
@@ -439,12 +446,13 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -54,6 +54,11 @@ class Indexes:
         return found
 
 
+def is_index(name: str) -> bool:
+    """Whether a folder of a home is an index, live or not."""
+    return _NAME.fullmatch(name) is not None
+
+
 def begin(root: Path, fingerprint: str) -> Path:
     """The folder to fill with the vectors of another embedder, or of the same one again.
 

@@ -14,6 +14,7 @@ from typing import Protocol
 from rag.queue import QueueState
 from rag.types import (
     Candidates,
+    Corpus,
     Hit,
     Marked,
     Matrix,
@@ -26,6 +27,7 @@ from rag.types import (
     Stored,
     SyncOptions,
     Told,
+    Upload,
     Vector,
 )
 
@@ -222,8 +224,55 @@ class Inbox(Protocol):
         """
         ...
 
-    def rebuild(self, embedder: str | None) -> str:
-        """Queue embedding everything anew, with another model when one is named; the id of its run."""
+    def rebuild(self, embedder: str | None, corpus: str = "") -> str:
+        """Queue embedding everything anew, with another model when one is named; the id of its run.
+
+        ``corpus`` is whose maintainer asked for it, and may follow it: all corpora share one index.
+        """
+        ...
+
+    def fed_by_uploads(self, corpus: str) -> bool:
+        """Whether the documents of a corpus are sent to this server one by one, and not synced from a folder."""
+        ...
+
+    def declare(self, corpus: Corpus, *, new: bool) -> None:
+        """Make a ``new`` corpus that uploads feed, or change what is said of one; its audience acts at once.
+
+        Raises:
+            BadRequest: it cannot be called so.
+            Conflict: a new one exists already (``corpus_exists``); one that is not new is synced from a folder
+                (``fed_from_folder``).
+        """
+        ...
+
+    def upload(self, upload: Upload) -> str:
+        """Queue one change to a corpus that uploads feed; the id of its run, which publishes it whole or changes nothing.
+
+        A run that fails because of the file has one row in ``rejected``, and its reason as ``error``.
+
+        Raises:
+            BadRequest, DocumentError: what is said of the document cannot be.
+            Conflict: ``fed_from_folder``, ``document_exists``, ``name_taken``, ``held_after_rollback``.
+            NotFound: there is no such document to replace or remove.
+            Overloaded: too many changes wait already.
+        """
+        ...
+
+    def publish(self, corpus: str) -> str:
+        """Queue publishing the uploads of a corpus as they stand: what a rollback took back comes back.
+
+        Raises:
+            Conflict: it is synced from a folder (``fed_from_folder``).
+        """
+        ...
+
+    def backup(self, target: Path) -> str:
+        """Queue writing all state into ``target``, which does not exist yet; the id of its run.
+
+        Raises:
+            BadRequest: there is something at ``target`` already.
+            OperatorError: state is kept on servers that this cannot speak for.
+        """
         ...
 
     def export(self, corpus: str, folder: Path) -> str:

@@ -11,6 +11,7 @@ import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -811,10 +812,51 @@ class SyncOptions:
     workers: Workers = Workers.LOCAL
 
 
+class UploadKind(StrEnum):
+    """What a person does to one document of a corpus that is fed by uploads."""
+
+    ADD = "add"
+    REPLACE = "replace"
+    REMOVE = "remove"
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a person says of a document that they send: what a sidecar says. ``None`` is what was not said."""
+
+    title: str | None = None
+    language: str | None = None
+    norm_rank: NormRank | None = None
+    valid_from: dt.date | None = None
+    valid_to: dt.date | None = None
+    groups: frozenset[str] | None = None
+    clearance: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One document that is added, replaced or removed. ``file`` holds its bytes; whoever takes it in deletes it.
+
+    ``name`` is its checked file name. ``expected`` is the SHA-256 of the version that the person had seen, empty where
+    they did not say. ``resume`` says that what a rollback took back may come back with it.
+    """
+
+    corpus: str
+    document: str
+    kind: UploadKind
+    name: str = ""
+    file: Path | None = None
+    said: Said = Said()
+    expected: str = ""
+    resume: bool = False
+
+
 class RunKind(StrEnum):
     """What a run does."""
 
     SYNC = "sync"
+    UPLOAD = "upload"
+    BACKUP = "backup"
     REBUILD = "rebuild"
     IMPORT = "import"
     EXPORT = "export"

@@ -41,6 +41,7 @@ from rag.types import (
     Sampling,
     SyncOptions,
     Told,
+    Upload,
     Waiting,
 )
 
@@ -167,8 +168,23 @@ class ListInbox:
         self.runs[run] = (corpus, folder, options)
         return run
 
-    def rebuild(self, embedder: str | None) -> str:
-        return self._noted(("rebuild", embedder))
+    def rebuild(self, embedder: str | None, corpus: str = "") -> str:
+        return self._noted(("rebuild", embedder), corpus)
+
+    def fed_by_uploads(self, corpus: str) -> bool:
+        return False
+
+    def declare(self, corpus: Corpus, *, new: bool) -> None:
+        self._noted(("declare", corpus, new))
+
+    def upload(self, upload: Upload) -> str:
+        return self._noted(("upload", upload), upload.corpus)
+
+    def publish(self, corpus: str) -> str:
+        return self._noted(("publish", corpus), corpus)
+
+    def backup(self, target: Path) -> str:
+        return self._noted(("backup", target))
 
     def export(self, corpus: str, folder: Path) -> str:
         return self._noted(("export", corpus, folder))
@@ -188,8 +204,8 @@ class ListInbox:
             "seconds": 0.1,
         }
 
-    def _noted(self, asked: tuple[object, ...]) -> str:
-        run = self.submit("", Path(), SyncOptions())
+    def _noted(self, asked: tuple[object, ...], corpus: str = "") -> str:
+        run = self.submit(corpus, Path(), SyncOptions())
         self.others[run] = asked
         return run
 

@@ -28,7 +28,7 @@ from rag.catalog import Catalog
 from rag.errors import BadRequest, Cancelled, Conflict, NotFound, StoreBusy, StoreError, VaubanError
 from rag.home import Home, Server
 from rag.settings import Settings
-from rag.types import Corpus, Rejected, RunKind, RunState, RunStatus, SyncOptions
+from rag.types import Corpus, Rejected, RunKind, RunState, RunStatus, SyncOptions, Upload
 from rag.wiring import open_vauban
 
 TOKEN = "a token of this test"
@@ -356,6 +356,27 @@ class Slow:
 
     def report(self, corpus: str) -> dict[str, object]:
         return {"corpus": corpus}
+
+    def fed_by_uploads(self, corpus: str) -> bool:
+        return False
+
+    def declare(self, corpus: Corpus, *, new: bool) -> None:
+        raise AssertionError(corpus, new)
+
+    def checked(self, upload: Upload) -> Upload:
+        return upload
+
+    def upload(self, upload: Upload, *, progress: Progress, cancelled: Callable[[], bool], run: str) -> None:
+        raise AssertionError(upload)
+
+    def publish(self, corpus: str, *, progress: Progress, cancelled: Callable[[], bool], run: str) -> None:
+        raise AssertionError(corpus)
+
+    def check_backup(self, target: Path) -> None:
+        raise AssertionError(target)
+
+    def backup(self, target: Path, *, progress: Progress, cancelled: Callable[[], bool]) -> dict[str, float]:
+        raise AssertionError(target)
 
 
 @pytest.fixture
