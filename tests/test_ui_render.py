@@ -360,6 +360,16 @@ def test_the_place_in_the_queue_is_said() -> None:
     assert "position 4" in render.status(Turn(1, "Q", phase=Phase.WAITING, position=4), "fr")
 
 
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(None, "file."), (4.0, "moins d’une demi-minute"), (50.0, "environ une minute"), (200.0, "environ 3 minutes")],
+)
+def test_whoever_waits_reads_about_how_long(seconds: float | None, said: str) -> None:
+    """An estimate is said in round words, and nothing where there is none."""
+    shown = render.status(Turn(1, "Q", phase=Phase.WAITING, position=4, seconds=seconds), "fr")
+    assert said in shown.replace("'", "’")
+
+
 def test_a_card_says_where_its_passage_comes_from() -> None:
     """Title, article, path, dates, rank, page with its picture, and the file."""
     page = render.sources((turn(),), "fr")

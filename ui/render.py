@@ -21,6 +21,8 @@ from ui.words import EXAMPLES, LANGUAGES, REASONS, day, example, say, spaced
 
 PREVIEW: Final = 180
 """Characters of a passage that show while its card is closed: about two lines."""
+SOON: Final = 30.0
+"""Seconds of an estimated wait below which only that is said."""
 PICTURE_WIDTH: Final = 900
 
 _MARK: Final = re.compile(r"\[(\d{1,3})\]")
@@ -118,13 +120,22 @@ def status(turn: Turn, language: str) -> str:
         case Phase.SEARCHING | Phase.DRAFTING | Phase.WRITING | Phase.STOPPED:
             return say(turn.phase.value, language)
         case Phase.WAITING:
-            return say("next", language) if turn.position <= 1 else say("waiting", language, turn.position)
+            place = say("next", language) if turn.position <= 1 else say("waiting", language, turn.position)
+            return place if turn.seconds is None else f"{place} {_estimate(turn.seconds, language)}"
         case Phase.FAILED:
             return say("failed", language, turn.error or say("no_service", language))
     assert turn.whole is not None
     if any(claim.start is not None and not shown(claim) for claim in turn.claims):
         return say("flagged", language)
     return say(turn.whole.status.value, language)
+
+
+def _estimate(seconds: float, language: str) -> str:
+    """How long the wait may be, no more exact than it is: nobody counts along."""
+    if seconds < SOON:
+        return say("soon", language)
+    minutes = round(seconds / 60)
+    return say("in_a_minute", language) if minutes <= 1 else say("in_minutes", language, minutes)
 
 
 def _turn(turn: Turn, language: str) -> str:

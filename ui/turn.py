@@ -39,6 +39,7 @@ class Turn:
     question: str
     phase: Phase = Phase.SEARCHING
     position: int = 0
+    seconds: float | None = None
     text: str = ""
     answer: str = ""
     understood: str = ""
@@ -79,7 +80,7 @@ class Turn:
                 self, phase=Phase.DRAFTING, passages=passages, understood=part.question or "", as_of=part.as_of
             )
         if part.waiting is not None:
-            return replace(self, phase=Phase.WAITING, position=part.waiting)
+            return replace(self, phase=Phase.WAITING, position=part.waiting, seconds=part.waiting_seconds)
         if part.claims is not None:
             return replace(self, claims=tuple(part.claims))
         return self
