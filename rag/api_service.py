@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 
 from rag import request_log, scope
 from rag.api_metrics import Metrics
+from rag.audit import Records
 from rag.catalog import Catalog
 from rag.database import Database
 from rag.engine import Engine
@@ -22,6 +23,7 @@ from rag.request_log import Pseudonyms
 from rag.seams import Embedder, Generator, Inbox, Reranker, VectorStore
 from rag.settings import Settings
 from rag.streaming import Answers
+from rag.recording import Making
 from rag.types import Corpus, Principal, Role
 
 ALL = "vauban"
@@ -64,6 +66,10 @@ class Vauban(Protocol):
 class Identity(Protocol):
     """Who may call, and as whom; ``rag.identity`` decides."""
 
+    def records(self) -> Records: ...
+    @property
+    def making(self) -> Making: ...
+    @property
     def admit(self, path: str, headers: Mapping[str, str]) -> Refusal | None:
         """Why a request may not pass, or ``None``."""
         ...

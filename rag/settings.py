@@ -144,6 +144,16 @@ class Settings(BaseModel):
     )
 
     @property
+    history_days: int = Field(
+        90, ge=0, le=36_500, description="Days for which conversations and whose an answer is are kept; 0 keeps none."
+    )
+    audit_key: Path | None = Field(
+        None, description="File with the secret of the records, one for all servers of a database; default in the home."
+    )
+    audit_days: int = Field(
+        365, ge=0, description="Days after which who asked and what is erased from the records; 0 keeps it."
+    )
+
     def root(self) -> Path:
         """The home folder, absolute."""
         return self.home.expanduser().absolute()

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Self
 
 from rag import asking, glossary, indexes, lexical, models, spelling
 from rag.adapters import encoders, fake
+from rag.audit import Records
 from rag.catalog import Catalog
 from rag.database import Database
 from rag.engine import Engine, Library, unseen
 from rag.errors import ModelError, StoreError
 from rag.home import Home
 from rag.models import Kind
+from rag.recording import Making, program_version
 from rag.retrieval import Retriever
 from rag.retrievals import Retrievals
 from rag.seams import Embedder, Generator, Reranker, VectorStore
@@ -114,6 +116,8 @@ class Vauban:
     generator: Generator | None
     retriever: Retriever
     engine: Engine
+    records: Records
+    making: Making
     generator_error: ModelError | None = None
     retrievals: Retrievals | None = None
     _undo: ExitStack = field(default_factory=ExitStack, repr=False)
@@ -149,6 +153,7 @@ class Vauban:
         )
         self.settings, self.store, self.embedder = settings, store, embedder
         self.retriever, self.engine = retriever, engine
+        self.making = _making(settings, embedder, self.reranker, self.generator)
 
     def engine_with(self, generator: Generator | None, policy: Policy) -> Engine:
         """Another engine over the same parts, with another model and policy; for measurements."""
@@ -189,6 +194,8 @@ def open_vauban(settings: Settings, *, generate: bool = True, count: bool = Fals
         undo.callback(database.close)
         catalog = Catalog(database)
         undo.enter_context(home.own())
+        records = Records.open(database, home.root, settings.audit_key)
+        undo.callback(records.close)
         store = _open_store(settings, home, catalog, embedder)
         held = ExitStack()  # of the store, which may be another one in the end
         undo.callback(held.close)
@@ -213,6 +220,8 @@ def open_vauban(settings: Settings, *, generate: bool = True, count: bool = Fals
             generator,
             retriever,
             engine,
+            records,
+            _making(settings, embedder, reranker, generator),
             failure,
             retrievals,
         )
@@ -249,6 +258,28 @@ def _engine(
         lineage=catalog.lineage,
     )
     return retriever, engine
+
+
+def _making(settings: Settings, embedder: Embedder, reranker: Reranker | None, generator: Generator | None) -> Making:
+    """What the records say that answers are made with."""
+    return Making(
+        program=program_version(),
+        embedder=embedder.fingerprint,
+        reranker=None if reranker is None else reranker.fingerprint,
+        generator=None if generator is None else generator.fingerprint,
+        settings={
+            "policy": settings.policy.value,
+            "quotes": settings.quotes.value,
+            "language": settings.language,
+            "capable": capable(settings),
+            "dense_weight": dense_weight(settings),
+            "context": None if generator is None else generator.context,
+            "threads": settings.threads,
+            "gpu_layers": settings.gpu_layers,
+            "device": settings.device,
+            "answer_seconds": settings.answer_seconds,
+        },
+    )
 
 
 def open_embedder(settings: Settings) -> Embedder:

@@ -21,12 +21,14 @@ from reportlab.pdfgen.canvas import Canvas
 from ingest.source import Source
 from rag import lexical
 from rag.adapters.fake import DictStore, HashEmbedder
+from rag.audit import Records
 from rag.catalog import Catalog, DocumentRow
 from rag.database import Database
 from rag.engine import Engine, Library
 from rag.errors import Cancelled, ModelError, NotFound
 from rag.home import Home
 from rag.retrieval import Retriever
+from rag.recording import Making
 from rag.seams import Generator, Reranker
 from rag.settings import Settings
 from rag.types import (
@@ -239,6 +241,8 @@ class Parts:
     reranker: Reranker | None
     engine: Engine
     generator_error: ModelError | None = None
+    records: Records
+    making: Making
 
     @property
     def local(self) -> Principal:
@@ -274,7 +278,14 @@ def parts(
         language=made.language,
         lineage=catalog.lineage,
     )
-    vauban = Parts(made, home, database, catalog, store, embedder, generator, reranker, engine)
+    records = Records.open(database, home.root)
+    making = Making(
+        "0.0.0",
+        embedder.fingerprint,
+        None if reranker is None else reranker.fingerprint,
+        None if generator is None else generator.fingerprint,
+    )
+    vauban = Parts(made, home, database, catalog, store, embedder, generator, reranker, engine, records, making)
     catalog.declare(Corpus("rh", "Ressources humaines", groups=frozenset({"*"}), contact="drh@exemple.test"))
     catalog.declare(Corpus("finances", "Finances", groups=frozenset({"agents"}), contact="daf@exemple.test"))
     catalog.declare(Corpus("secret", "Secret", groups=frozenset({"direction"})))

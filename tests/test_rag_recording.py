@@ -1,0 +1,152 @@
+"""Every answer leaves a record that can rebuild it, whatever becomes of it, or it is not given."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rag import scope
+from rag.audit import Draft, RecordKind
+from rag.errors import BadRequest, DiskFull
+from rag.recording import Asked, asked_in, finish, kept
+from rag.structured import read
+from rag.types import Answer, Event, Moment, PassagesFound, Principal, Question, Role, Sampling, Turn
+from tests.rag_server import LEAVE, QUESTION, Parts, Writer, parts
+
+ALICE = Principal("alice", frozenset({"agents"}), 1, roles=frozenset({Role.READER}))
+
+
+@pytest.fixture
+def vauban(tmp_path: Path) -> Iterator[Parts]:
+    made = parts(tmp_path, Writer())
+    yield made
+    made.database.close()
+
+
+def asked(text: str = QUESTION, **more: object) -> Asked:
+    return Asked("chatcmpl-1", Question(text, ALICE, **more), request="r-1")  # type: ignore[arg-type]  # a test's values
+
+
+def answered(vauban: Parts, ask: Asked) -> Answer:
+    return finish(vauban, ask, vauban.engine.answer(ask.question, sampling=ask.sampling))
+
+
+def test_a_record_says_what_was_done_and_what_was_answered(vauban: Parts) -> None:
+    """Scope, passages with hash and score, verdicts, model and settings in the body; who and what in the content."""
+    answer = answered(vauban, asked(as_of=dt.date(2026, 1, 2)))
+    record = vauban.records.read("chatcmpl-1")
+    assert (record.kind, record.status, record.id) == (RecordKind.ANSWER, answer.status, "chatcmpl-1")
+    body, content = record.body, record.content
+    assert content is not None
+    assert body["request"] == "r-1"
+    assert body["ended"] == "finished"
+    assert body["scope"] == {"snapshots": dict(answer.snapshots), "as_of": "2026-01-02", "source": "asked"}
+    assert [(passage["chunk"], passage["score"]) for passage in body["passages"]] == [
+        (passage.chunk.id, passage.score) for passage in answer.passages
+    ]
+    assert all(len(passage["sha256"]) == 64 and passage["snapshot"] == 1 for passage in body["passages"])
+    assert [claim["verdict"] for claim in body["claims"]] == [one.claim.verdict for one in answer.claims]
+    assert body["model"] == "fake-writer"
+    assert body["models"]["embedder"] == vauban.embedder.fingerprint
+    assert body["sampling"] == {"max_tokens": 320, "temperature": 0.0, "seed": 0}
+    assert (content["name"], content["question"], content["text"]) == ("alice", QUESTION, answer.text)
+    assert content["rights"] == {"groups": ["agents"], "clearance": 1, "corpora": None, "assistants": None}
+
+
+def test_nothing_that_a_person_wrote_is_in_the_chain_itself(vauban: Parts) -> None:
+    """Nor who they are, nor the text of a passage."""
+    answered(vauban, asked(history=(Turn("user", "Et pour moi, Zoé ?"),)))
+    with vauban.database.reading() as connection:
+        rows = str(connection.exec_driver_sql("SELECT * FROM records").all())
+    assert not [words for words in ("alice", "agents", QUESTION, "Zoé", LEAVE, "25 jours") if words in rows]
+
+
+def test_a_question_can_be_read_back_as_it_was_asked(vauban: Parts) -> None:
+    """With its history, its form and its sampling, at the moment when it was asked."""
+    form = read(
+        {"type": "object", "properties": {"z": {"type": "string"}, "a": {"type": ["string", "null"]},
+         "l": {"type": "array", "items": {"type": "string"}, "maxItems": 2}},
+         "required": ["z", "a", "l"], "additionalProperties": False}
+    )  # fmt: skip
+    question = Question(QUESTION, ALICE, ("rh",), dt.date(2026, 1, 2), (Turn("user", "Bonjour"),), "fr")
+    ask = Asked("chatcmpl-2", question, Sampling(99, 0.5, 7, ("fin",)), form, "r-2")
+    finish(vauban, ask, vauban.engine.answer(question))
+    record = vauban.records.read("chatcmpl-2")
+    assert record.content is not None
+    again = asked_in(record, record.content)
+    assert again.question.moment == Moment({"rh": 1}, scope.today())
+    assert (again.question.text, again.question.corpora, again.question.as_of) == (QUESTION, ("rh",), question.as_of)
+    assert (again.question.history, again.question.language) == (question.history, "fr")
+    assert (again.question.principal.owner, again.question.principal.groups) == (ALICE.owner, ALICE.groups)
+    assert (again.form, again.sampling, again.id) == (form, ask.sampling, "chatcmpl-2")
+
+
+def test_the_answer_is_handed_on_after_its_record_is_written(vauban: Parts) -> None:
+    """Nobody holds a finished answer that has no record."""
+    ask = asked()
+    for event in kept(vauban, ask, vauban.engine.answer(ask.question)):
+        assert vauban.records.head.count == (1 if isinstance(event, Answer) else 0)
+
+
+def test_a_reader_who_leaves_leaves_a_record_of_what_was_shown(vauban: Parts) -> None:
+    """The passages, and the sentences until then."""
+    ask = asked()
+    events = kept(vauban, ask, vauban.engine.answer(ask.question))
+    found = next(events)
+    assert isinstance(found, PassagesFound)
+    assert isinstance(events, Iterator)
+    events.close()  # type: ignore[attr-defined]  # it is a generator
+    record = vauban.records.read("chatcmpl-1")
+    assert (record.status, record.body["error"]) == ("abandoned", None)
+    assert [one["chunk"] for one in record.body["passages"]] == [one.chunk.id for one in found.passages]
+
+
+def test_an_answer_that_breaks_leaves_a_record(vauban: Parts) -> None:
+    """With the code of the error, and no word of it."""
+
+    def broken() -> Iterator[Event]:
+        yield PassagesFound((), "q", None)
+        raise DiskFull("no")
+
+    with pytest.raises(DiskFull):
+        list(kept(vauban, asked(), broken()))
+    record = vauban.records.read("chatcmpl-1")
+    assert (record.status, record.body["error"]) == ("failed", "disk_full")
+
+
+def test_a_question_that_is_refused_leaves_none(vauban: Parts) -> None:
+    """It was not answered."""
+    with pytest.raises(BadRequest):
+        answered(vauban, asked("?"))
+    assert vauban.records.head.count == 0
+
+
+def test_an_answer_whose_record_cannot_be_written_is_not_given(vauban: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is another begun, until what was shown without a record has got one."""
+    write = vauban.records._append
+
+    def full(*_: object) -> None:
+        raise DiskFull("full")
+
+    monkeypatch.setattr(vauban.records, "_append", full)
+    shown: list[Event] = []
+    with pytest.raises(DiskFull):
+        shown.extend(kept(vauban, asked(), vauban.engine.answer(asked().question)))
+    assert shown
+    assert not any(isinstance(event, Answer) for event in shown)
+    with pytest.raises(DiskFull):
+        next(iter(kept(vauban, asked(), vauban.engine.answer(asked().question))))
+    monkeypatch.setattr(vauban.records, "_append", write)
+    answered(vauban, Asked("chatcmpl-9", asked().question))
+    first, second = (vauban.records.read(number) for number in "12")
+    assert (first.status, first.body["error"], second.id) == ("failed", "disk_full", "chatcmpl-9")
+
+
+def test_what_is_owed_is_written_when_the_program_ends(vauban: Parts) -> None:
+    """If it can be written then."""
+    vauban.records.owe(Draft(RecordKind.ANSWER, {}))
+    vauban.records.close()
+    assert vauban.records.head.count == 1
