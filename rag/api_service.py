@@ -19,11 +19,11 @@ from rag.database import Database
 from rag.engine import Engine
 from rag.errors import ModelError, NotFound
 from rag.problems import Refusal
+from rag.recording import Making
 from rag.request_log import Pseudonyms
 from rag.seams import Embedder, Generator, Inbox, Reranker, VectorStore
 from rag.settings import Settings
 from rag.streaming import Answers
-from rag.recording import Making
 from rag.types import Corpus, Principal, Role
 
 ALL = "vauban"
@@ -60,16 +60,16 @@ class Vauban(Protocol):
     @property
     def engine(self) -> Engine: ...
     @property
+    def records(self) -> Records: ...
+    @property
+    def making(self) -> Making: ...
+    @property
     def local(self) -> Principal: ...
 
 
 class Identity(Protocol):
     """Who may call, and as whom; ``rag.identity`` decides."""
 
-    def records(self) -> Records: ...
-    @property
-    def making(self) -> Making: ...
-    @property
     def admit(self, path: str, headers: Mapping[str, str]) -> Refusal | None:
         """Why a request may not pass, or ``None``."""
         ...
