@@ -116,6 +116,12 @@ class Settings(BaseModel):
     queue_per_user: int = Field(
         4, ge=1, description="Questions of one person that are answered or wait at a time before a 429."
     )
+    cache_megabytes: int = Field(
+        512,
+        ge=0,
+        description="Memory in MiB for what the writing model has read, kept by person so that their next question is "
+        "quick; 0 keeps only the last prompt.",
+    )
     log: LogFormat = Field(LogFormat.TEXT, description="How events are logged: lines of `text`, or `json`.")
     log_level: LogLevel = Field(LogLevel.INFO, description="Least weight of an event that is logged.")
     slow_seconds: float = Field(30.0, gt=0, description="Seconds from which on an answer is logged as slow.")

@@ -431,6 +431,7 @@ def _open_generator(settings: Settings) -> tuple[Generator | None, ModelError | 
             gpu_layers=settings.gpu_layers,
             queue=settings.queue,
             per_owner=settings.queue_per_user,
+            cache=settings.cache_megabytes * 2**20,
         )
     except ModelError as error:
         return None, error

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
 import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import count
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from rag.adapters import chat_template
 from rag.adapters.llama import BATCH, LlamaGenerator, usable_cores
 from rag.errors import Cancelled, GenerationError, ModelError
-from rag.types import Message, Sampling
+from rag.prompt_cache import common
+from rag.types import Message, Reading, Sampling, Told
 from tests.contracts.test_generator import demo_gguf
 from tests.synthetic_gguf import CHATML, build
 
@@ -122,6 +126,173 @@ def test_only_the_system_message_is_shared_between_people(llama: LlamaGenerator,
     reads.clear()
     assert written(llama, prompt, owner="paul") == first
     assert sum(length for length in reads if length > 1) <= BATCH
+
+
+# --- what is kept by person ------------------------------------------------------------------------------
+
+
+ROUNDS = int(os.environ.get("VAUBAN_TEST_ROUNDS") or 3)
+"""How often each of the marked conversations goes on; more of them in long runs."""
+
+
+def reused(generator: LlamaGenerator, prompt: Sequence[Message], owner: str) -> int:
+    """How many tokens of the prompt the generator says it held already."""
+    told: list[Told] = []
+    deque(generator.stream(prompt, Sampling(max_tokens=1), told=told.append, owner=owner), maxlen=0)
+    [reading] = [heard for heard in told if isinstance(heard, Reading)]
+    assert reading.tokens == generator.count_prompt(prompt)
+    return reading.reused
+
+
+def logits(generator: LlamaGenerator, prompt: Sequence[Message], owner: str) -> bytes:
+    """The weights of the first word after the prompt, bit for bit."""
+    deque(generator.stream(prompt, Sampling(max_tokens=1), owner=owner), maxlen=0)
+    native = generator._native
+    found = native._lib.llama_get_logits_ith(native._ctx, -1)
+    return struct.pack("259f", *found[:259])
+
+
+def shared(generator: LlamaGenerator, one: Sequence[Message], other: Sequence[Message]) -> int:
+    """The whole batches with which both prompts begin."""
+    return common(generator._tokens(one)[0], generator._tokens(other)[0]) // BATCH * BATCH
+
+
+def test_a_follow_up_after_others_finds_its_passages_read(llama: LlamaGenerator) -> None:
+    """Two people and their follow-ups in turns: each finds its own, to the whole batch, and only that."""
+    passages = [f"Article {number}. Le congé annuel est de vingt-cinq jours. " * 30 for number in (1, 2)]
+    public = llama._tokens(asked("x"))[1] // BATCH * BATCH
+    for owner in ("anne", "paul"):
+        assert reused(llama, asked(passages[0] + "Combien ?"), owner) == (0 if owner == "anne" else public)
+    for number in range(4):
+        for owner in ("anne", "paul"):
+            follow_up = asked(passages[0] + f"Et pour {number} ?")
+            assert reused(llama, follow_up, owner) == shared(llama, follow_up, asked(passages[0] + "Combien ?"))
+    assert reused(llama, asked(passages[1] + "Combien ?"), "anne") == shared(
+        llama, asked(passages[1]), asked(passages[0])
+    )
+    assert llama.cache.owners == 2
+
+
+def test_two_kinds_of_prompts_of_one_person_are_both_kept(llama: LlamaGenerator) -> None:
+    """The rewriting of a question between two answers does not cost the passages."""
+    other = Message("system", "Réécris la question pour qu'elle se comprenne seule, sans rien y ajouter. " * 3)
+    answer, rewrite = asked("Article 1. Vingt-cinq jours. " * 30), asked("Et à mi-temps ? " * 20, other)
+    for _ in range(2):
+        counts = [reused(llama, prompt, "anne") for prompt in (answer, rewrite)]
+    assert counts == [(llama.count_prompt(prompt) - 1) // BATCH * BATCH for prompt in (answer, rewrite)]
+
+
+def test_marked_conversations_never_cross(gguf: Path) -> None:
+    """32 people, evictions forced: the weights of each first word are those of a model that saw nothing else,
+
+    no token of another's prompt is ever reused, and those who still have their copy do reuse it."""
+    conversations = {
+        f"person {number}": [
+            asked(f"Marque {number}. " + f"Dossier {number} confidentiel. " * 12 + turn) for turn in "ab"
+        ]
+        for number in range(32)
+    }
+    with closing(LlamaGenerator.open(gguf, fingerprint="tiny", context=1024, cache=0)) as fresh:
+        expected = {
+            (owner, turn): logits(fresh, prompt, f"{owner} {turn}")
+            for owner, prompts in conversations.items()
+            for turn, prompt in enumerate(prompts)
+        }
+    random = Random(5)
+    hits = 0
+    with closing(LlamaGenerator.open(gguf, fingerprint="tiny", context=1024, cache=6 * 2**20)) as generator:
+        public = generator._tokens(asked("x"))[1] // BATCH * BATCH
+        asked_before: set[str] = set()
+        for turn in range(ROUNDS):
+            for owner in random.sample(sorted(conversations), 32) + random.choices(sorted(conversations), k=16):
+                prompt = conversations[owner][turn % 2]
+                count = reused(generator, prompt, owner)
+                assert count in {0, public} or (
+                    owner in asked_before and count <= shared(generator, *conversations[owner]) + BATCH
+                )
+                hits += count > public
+                asked_before.add(owner)
+                assert logits(generator, prompt, owner) == expected[owner, turn % 2]
+        state = generator.cache
+    assert hits > ROUNDS * 4
+    assert state.evicted > ROUNDS * 10
+    assert state.bytes <= 6 * 2**20
+
+
+def test_a_prefix_of_anothers_prompt_cannot_be_probed(llama: LlamaGenerator) -> None:
+    """However much of a victim's prompt is guessed, the count is that of the system message; the victim's is all."""
+    secret = "Le dossier médical de l'agent fait état d'une affection de longue durée. " * 10
+    public = llama._tokens(asked("x"))[1] // BATCH * BATCH
+    reused(llama, asked(secret), "anne")
+    guesses = {reused(llama, asked(secret[:length]), f"prober {length}") for length in range(90, 700, 61)}
+    assert guesses == {public}
+    assert reused(llama, asked(secret), "anne") == (llama.count_prompt(asked(secret)) - 1) // BATCH * BATCH
+
+
+def test_the_public_copy_holds_nothing_else(llama: LlamaGenerator) -> None:
+    """It was made before the first private token was read: two people's are the same, byte for byte."""
+    reused(llama, asked("Le secret d'Anne. " * 30), "anne")
+    [first] = [kept for kept in llama._cache._kept if kept.owner is None]
+    state = first.state.tobytes()
+    llama._cache.clear()
+    reused(llama, asked("Autre chose, de Paul. " * 30), "paul")
+    reused(llama, asked("Le mot de Rose. " * 30), "rose")
+    [second] = [kept for kept in llama._cache._kept if kept.owner is None]
+    assert second.state.tobytes() == state
+    assert second.tokens == llama._tokens(asked("x"))[0][: len(second.tokens)]
+
+
+@pytest.mark.parametrize("when", ["held", "kept", "writing"])
+def test_what_is_to_be_forgotten_is(llama: LlamaGenerator, when: str) -> None:
+    """In the context, in the copies, and in a turn under way as it ends; the next question begins anew."""
+    prompt = asked("Le secret d'Anne. " * 30)
+    public = llama._tokens(prompt)[1] // BATCH * BATCH
+    reused(llama, prompt, "anne")
+    if when == "kept":
+        reused(llama, asked("Autre chose. " * 30), "paul")
+        assert llama.cache.owners == 1
+    if when == "writing":
+        with closing(llama.stream(prompt, SHORT, owner="anne")) as pieces:
+            next(pieces)
+            llama.forget("anne")
+    else:
+        llama.forget("anne")
+    assert "anne" not in {kept.owner for kept in llama._cache._kept}
+    assert llama._held_owner == "paul" or not llama._held
+    assert reused(llama, prompt, "anne") == public
+
+
+def test_without_room_only_the_last_prompt_is_kept(gguf: Path) -> None:
+    """Nothing is copied; one person's follow-up is quick as long as nobody asks in between."""
+    prompt = asked("Article 1. " * 40)
+    with closing(LlamaGenerator.open(gguf, fingerprint="tiny", context=1024, cache=0)) as generator:
+        whole = (generator.count_prompt(prompt) - 1) // BATCH * BATCH
+        owners = ("anne", "anne", "paul", "anne")
+        assert [reused(generator, prompt, owner) for owner in owners] == [0, whole, 0, 0]
+        assert generator.cache.kept == 0
+
+
+def test_a_prompt_that_was_cancelled_is_kept_as_far_as_it_was_read(llama: LlamaGenerator) -> None:
+    """Whole batches only, in the right order of things, for its owner only."""
+    prompt = asked("Article 2. Le service fait foi. " * 40)
+    expected = logits(llama, prompt, "rose")
+    with pytest.raises(Cancelled):
+        list(llama.stream(prompt, SHORT, owner="anne", cancelled=map((8).__le__, count()).__next__))
+    reused(llama, asked("autre chose " * 30), "paul")
+    assert 0 < reused(llama, prompt, "anne") < llama.count_prompt(prompt) - BATCH
+    assert logits(llama, prompt, "anne") == expected
+
+
+def test_the_same_question_has_the_same_answer_twenty_times(llama: LlamaGenerator) -> None:
+    """With others in between, and others at the same time."""
+    prompt = asked("Article 3. Les frais sont remboursés. " * 10)
+    texts = {written(llama, prompt, "anne") for _ in range(10)}
+    with ThreadPoolExecutor(4) as pool:
+        answers = [pool.submit(written, llama, prompt, f"person {number % 4}") for number in range(10)]
+        others = [pool.submit(written, llama, asked(f"Autre {number}. " * 20), "other") for number in range(5)]
+        texts |= {answer.result() for answer in answers}
+        assert all(other.result() for other in others)
+    assert len(texts) == 1
 
 
 # --- how it stops ----------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 The low-level calls are used and not ``llama_cpp.Llama``: its completion reads the whole answer again at each token,
 its loading redirects the process's output, and it offers no way to stop while a prompt is read. No cache is ever
-written to a disk, no state is saved, no draft model is used.
+written to a disk, no draft model is used.
 """
 
 from __future__ import annotations
@@ -15,14 +15,17 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Generator as Stream
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from rag.adapters import chat_template
 from rag.errors import BadRequest, Cancelled, GenerationError, ModelError
 from rag.models import check_format
+from rag.prompt_cache import Bytes, CacheState, Kept, PromptCache, common
 from rag.queue import QueueState, Turns, never, nobody
 from rag.stops import StopFilter
 from rag.types import Message, Reading, Sampling, Told
@@ -35,6 +38,8 @@ WATCH: Final = 0.1
 """Seconds between two looks at ``cancelled`` while llama.cpp computes."""
 PATIENCE: Final = 10.0
 """Seconds that :meth:`LlamaGenerator.close` gives a reader who holds the model and does not read on."""
+CACHE: Final = 512 * 2**20
+"""Bytes for states of other people's prompts: some 4,600 tokens of a model of 0.6B or 1.7B, 20,000 of the demo's."""
 TOP_K, TOP_P, MIN_P = 40, 0.95, 0.05
 """What llama.cpp's own programs sample with when the temperature is above 0."""
 _SEQUENCE: Final = 0
@@ -43,8 +48,10 @@ _SEQUENCE: Final = 0
 class LlamaGenerator:
     """A :class:`~rag.seams.Generator` over one GGUF model in this process; see :meth:`open`.
 
-    The longest beginning that a prompt shares with the one before is not read again. Between different ``owner``\\ s
-    (see :meth:`stream`) only the system message is shared, so that nobody's text is ever part of what another reuses.
+    The longest beginning that a prompt shares with one of the same ``owner`` before is not read again: the context
+    keeps the last prompt, a :class:`~rag.prompt_cache.PromptCache` those before it. Between owners only the system
+    message is shared, from a copy that was made when nothing else was in the context, and the context is overwritten
+    with zeros when it passes from one to another: nobody's text is ever part of what another reuses.
     """
 
     def __init__(
@@ -56,6 +63,7 @@ class LlamaGenerator:
         template: str,
         queue: int,
         per_owner: int | None = None,
+        cache: int = CACHE,
     ) -> None:
         self._native = native
         self._fingerprint = fingerprint
@@ -67,10 +75,14 @@ class LlamaGenerator:
         # Fitting a prompt counts the same texts again and again.
         self._words = lru_cache(maxsize=64)(lambda text: tuple(native.tokens(text, special=False)))
         # What the context holds of the last prompt: its whole batches, how many of those tokens are the system
-        # message's, and whose prompt it was.
+        # message's, and whose prompt it was. These and the cache change under the guard.
+        self._guard = threading.RLock()
         self._held: tuple[int, ...] = ()
         self._held_public = 0
         self._held_owner = ""
+        self._busy = False
+        self._unwanted: set[str] = set()  # whose prompts are to be forgotten when the turn under way ends
+        self._cache = PromptCache(cache)
 
     @classmethod
     def open(
@@ -83,14 +95,16 @@ class LlamaGenerator:
         gpu_layers: int = 0,
         queue: int = 16,
         per_owner: int | None = None,
+        cache: int = CACHE,
         flash: bool | None = None,
         batch: int = BATCH,
     ) -> LlamaGenerator:
         """Load the model at ``path``, which must have been verified: llama.cpp trusts the file it reads.
 
         ``threads`` 0 takes every core this process may use, ``gpu_layers`` -1 puts all layers on the GPU, ``queue``
-        callers may wait, of whom ``per_owner`` of one person. ``flash`` is flash attention; by default off on a
-        processor, where it was measured to be slower, and llama.cpp's choice on a GPU.
+        callers may wait, of whom ``per_owner`` of one person. ``cache`` is how many bytes the copies of what was
+        read may take; 0 keeps none. ``flash`` is flash attention; by default off on a processor, where it was
+        measured to be slower, and llama.cpp's choice on a GPU.
 
         Raises:
             ModelError: the file is missing, corrupt, no chat model, or ``context`` is more than the model has.
@@ -106,7 +120,13 @@ class LlamaGenerator:
         )
         template = native.metadata("tokenizer.chat_template")
         generator = cls(
-            native, fingerprint=fingerprint, context=context, template=template, queue=queue, per_owner=per_owner
+            native,
+            fingerprint=fingerprint,
+            context=context,
+            template=template,
+            queue=queue,
+            per_owner=per_owner,
+            cache=cache,
         )
         try:
             if not template:
@@ -158,14 +178,27 @@ class LlamaGenerator:
     def queue(self) -> QueueState:
         return self._turns.state
 
+    @property
+    def cache(self) -> CacheState:
+        """What is kept of prompts, in numbers."""
+        with self._guard:
+            return self._cache.state
+
     def forget(self, owner: str) -> None:
-        pass
+        with self._guard:
+            self._cache.forget(owner)
+            if self._busy:
+                self._unwanted.add(owner)
+            elif owner == self._held_owner:
+                self._empty()
 
     def close(self) -> None:
         """Stop what is being written, send the waiting away, free the model."""
         self._closing.set()
         self._native.abort(True)
         self._turns.close(patience=PATIENCE)
+        with self._guard:
+            self._cache.clear()
         self._native.close()
 
     def _write(
@@ -177,10 +210,11 @@ class LlamaGenerator:
         told: Callable[[Told], None],
         owner: str,
     ) -> Stream[str, None, None]:
-        with self._turns.turn(cancelled, told, owner), self._watched(cancelled) as check:
-            # 1. Read the prompt, but for what is held from the one before.
+        with self._turns.turn(cancelled, told, owner), self._watched(cancelled) as check, self._tidied():
+            # 1. Read the prompt, but for what is kept of those before.
             position = self._reuse(tokens, public, owner)
             told(Reading(len(tokens), position))
+            everyones = self._whole(min(public, len(tokens) - 1))
             while position < len(tokens):
                 check()
                 batch = tokens[position : position + self._native.batch]
@@ -188,6 +222,8 @@ class LlamaGenerator:
                 position += len(batch)
                 if len(batch) == self._native.batch:
                     self._held = tuple(tokens[:position])
+                if position == everyones:
+                    self._put_away(None)
             # 2. Write token by token. Words are shown whole characters at a time, and never a part of a stop string.
             decoder = codecs.getincrementaldecoder("utf-8")("replace")
             stops = StopFilter(sampling.stop)
@@ -208,17 +244,70 @@ class LlamaGenerator:
                 yield rest
 
     def _reuse(self, tokens: Sequence[int], public: int, owner: str) -> int:
-        """How many tokens of the prompt the context holds already; the rest of what it held is forgotten."""
-        common = _common(self._held, tokens)
-        if owner != self._held_owner:
-            common = min(common, public, self._held_public)
-        # At least the last token is read, because that is what the first word is drawn from.
-        kept = min(common, len(tokens) - 1) // self._native.batch * self._native.batch
-        if not self._native.forget(kept):
-            kept = 0  # a model with a recurrent state cannot go back to the middle
-            self._native.forget(0)
-        self._held, self._held_public, self._held_owner = tuple(tokens[:kept]), public, owner
-        return kept
+        """Bring back what was read of this prompt's beginning, and how many tokens that is; the rest is forgotten."""
+        with self._guard:
+            self._busy = True
+            # At least the last token is read, because that is what the first word is drawn from.
+            most = len(tokens) - 1
+            here = self._whole(min(common(self._held, tokens), most)) if owner == self._held_owner else 0
+            kept, spared = self._cache.best(owner, tokens, public)
+            stays = owner == self._held_owner and here >= self._whole(min(spared, most))
+            self._put_away(self._held_owner, spared=here if stays else 0)
+            if stays:
+                found = here if self._native.forget(here) else 0
+            else:
+                kept, spared = self._cache.best(owner, tokens, public)  # it may have made room for what was put away
+                self._native.forget(0)
+                found = self._restored(kept, self._whole(min(spared, most)))
+            if not found:
+                self._native.forget(0)  # also where a model with a recurrent state cannot go back to the middle
+            self._held, self._held_public, self._held_owner = tuple(tokens[:found]), public, owner
+            return found
+
+    def _restored(self, kept: Kept | None, wanted: int) -> int:
+        """Put the first ``wanted`` tokens of a copy into the empty context; how many of them are there now."""
+        if kept is None or not wanted:
+            return 0
+        if not self._native.restore(kept.state) or not self._native.forget(wanted):
+            self._cache.drop(kept)
+            return 0
+        self._cache.restored()
+        return wanted
+
+    def _put_away(self, owner: str | None, spared: int = 0) -> None:
+        """Copy what the context holds, for ``owner`` or, where it is the system message alone, for everyone, unless
+        that would save little over ``spared`` tokens and what is kept already."""
+        with self._guard:
+            tokens = self._held
+            if owner is not None:
+                spared = max(spared, self._whole(self._held_public))
+            if not tokens or not self._cache.limit or not self._native.forget(len(tokens)):
+                return
+            if self._cache.wants(owner, tokens, self._native.size(), spared=spared):
+                with suppress(MemoryError):  # an answer is worth more than the next one's speed
+                    self._cache.keep(Kept(owner, tokens, self._native.copy()))
+
+    def _whole(self, tokens: int) -> int:
+        """As many of these as make whole batches."""
+        return tokens // self._native.batch * self._native.batch
+
+    @contextmanager
+    def _tidied(self) -> Iterator[None]:
+        """When the turn ends, what was to be forgotten meanwhile is."""
+        try:
+            yield
+        finally:
+            with self._guard:
+                self._busy = False
+                if self._held_owner in self._unwanted:
+                    self._cache.forget(self._held_owner)
+                    self._empty()
+                self._unwanted.clear()
+
+    def _empty(self) -> None:
+        self._held = ()
+        self._held_public = 0
+        self._native.forget(0)
 
     def _read(self, tokens: Sequence[int], position: int, check: Callable[[], None]) -> None:
         status = self._native.read(tokens, position)
@@ -395,11 +484,34 @@ class _Native:
         return bool(self._lib.llama_vocab_is_eog(self._vocab, token))
 
     def forget(self, position: int) -> bool:
-        """Drop everything from ``position`` on; false where this model can only drop everything."""
+        """Drop everything from ``position`` on; false where this model can only drop everything.
+
+        From the first on, its bytes are overwritten too.
+        """
         if position == 0:
             self._lib.llama_memory_clear(self._memory, True)
             return True
         return bool(self._lib.llama_memory_seq_rm(self._memory, _SEQUENCE, position, -1))
+
+    def size(self) -> int:
+        """The bytes of a copy of what the context holds."""
+        return int(self._lib.llama_state_seq_get_size(self._ctx, _SEQUENCE))
+
+    def copy(self) -> Bytes:
+        """A copy of what the context holds, for :meth:`restore`."""
+        state = np.empty(self.size(), dtype=np.uint8)
+        written = self._lib.llama_state_seq_get_data(self._ctx, self._pointer(state), state.nbytes, _SEQUENCE)
+        if written != state.nbytes:
+            raise GenerationError("llama.cpp cannot copy its state", "llama.cpp ne peut pas copier son état")
+        return state
+
+    def restore(self, state: Bytes) -> bool:
+        """Put a copy into the empty context; false where llama.cpp refuses it."""
+        return bool(self._lib.llama_state_seq_set_data(self._ctx, self._pointer(state), state.nbytes, _SEQUENCE))
+
+    @staticmethod
+    def _pointer(state: Bytes) -> Any:
+        return state.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
 
     def read(self, tokens: Sequence[int], position: int) -> int:
         """Compute ``tokens`` at ``position``; llama.cpp's status, 0 when all went well, 2 when it was aborted."""
@@ -555,16 +667,6 @@ def _pieces(template: str, roles: Sequence[str], bos: str, eos: str) -> tuple[st
     for piece in chat_template.layout(template, roles[1:], bos, eos):
         pieces += [0, "\n\n", 1] if piece == 0 else [piece + 1 if isinstance(piece, int) else piece]
     return tuple(pieces)
-
-
-def _common(left: Sequence[int], right: Sequence[int]) -> int:
-    """How many tokens both begin with."""
-    count = 0
-    for one, other in zip(left, right, strict=False):
-        if one != other:
-            break
-        count += 1
-    return count
 
 
 def _unusable(path: Path, en: str, fr: str) -> ModelError:
