@@ -216,11 +216,13 @@ def _assemble() -> None:
     """Hang the groups of the other folders under the command."""
     from eval.__main__ import app as eval_app
     from ingest.commands import app as ingest_app
+    from rag.key_commands import app as keys_app
     from rag.model_commands import app as models_app
 
     app.add_typer(ingest_app, name="ingest", help="Take document sets in, publish them, and go back.")
     app.add_typer(eval_app, name="eval", help="Measure retrieval, answers and claims.")
     app.add_typer(models_app, name="models", help="List, fetch and check the models.")
+    app.add_typer(keys_app, name="keys", help="Make, list and revoke the keys of the API.")
 
 
 @contextmanager

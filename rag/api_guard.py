@@ -38,7 +38,17 @@ OPEN_PATHS = frozenset({"/healthz", "/sign-in.css"})
 the route is chosen, decoded as it is there: nothing that only begins or is written like one of them is open."""
 SIGN_IN = "/sign-in"
 """The one address that asks who calls, and is answered when nobody is known."""
-OWN_PATHS = ("/v1", SIGN_IN, "/sign-out", "/sign-in.css", "/healthz", "/readyz", "/version", "/metrics", "/openapi.json")
+OWN_PATHS = (
+    "/v1",
+    SIGN_IN,
+    "/sign-out",
+    "/sign-in.css",
+    "/healthz",
+    "/readyz",
+    "/version",
+    "/metrics",
+    "/openapi.json",
+)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 _SAFE = {

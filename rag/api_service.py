@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Protocol
 
 from fastapi import Depends, Request
+from starlette.types import Scope
 
 from rag import request_log, scope
 from rag.api_metrics import Metrics
@@ -23,6 +24,7 @@ from rag.recording import Making
 from rag.request_log import Pseudonyms
 from rag.seams import Embedder, Generator, Inbox, Reranker, VectorStore
 from rag.settings import Settings
+from rag.standing import Standing
 from rag.streaming import Answers
 from rag.types import Corpus, Principal, Role
 
@@ -68,15 +70,25 @@ class Vauban(Protocol):
 
 
 class Identity(Protocol):
-    """Who may call, and as whom; ``rag.identity`` decides."""
+    """Who calls; ``rag.identity`` decides."""
 
-    def admit(self, path: str, headers: Mapping[str, str]) -> Refusal | None:
-        """Why a request may not pass, or ``None``."""
+    def forwarded(self, scope: Scope) -> Principal | None:
+        """Take the headers of reverse proxies out of a request; whom a trusted one says it is for.
+
+        Raises:
+            Refusal: a trusted proxy contradicts itself.
+        """
         ...
 
-    def identify(self, headers: Mapping[str, str]) -> Principal:
-        """Whose an admitted request is."""
+    async def standing(self, scope: Scope, through: Principal | None) -> Standing:
+        """Whose a request is; ``through`` is whom a trusted proxy named.
+
+        Raises:
+            Refusal: nobody's.
+        """
         ...
+
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -103,9 +115,24 @@ def served(request: Request) -> Service:
 Served = Annotated[Service, Depends(served)]
 
 
-def caller(request: Request, service: Served) -> Principal:
-    """Who calls."""
-    principal = service.identity.identify(request.headers)
+def standing_of(scope: Scope) -> Standing | None:
+    """On what a request stands, which the guard noted; nothing on the few addresses that are open to all."""
+    found = scope.get("state", {}).get("standing")
+    return found if isinstance(found, Standing) else None
+
+
+def caller(request: Request) -> Principal:
+    """Who calls.
+
+    Raises:
+        Refusal: 401, nobody that is known.
+    """
+    standing = standing_of(request.scope)
+    if standing is None:
+        raise Refusal(
+            "this needs to know who you are", "cela demande de savoir qui vous êtes", code="key_required", status=401
+        )
+    principal = standing.principal
     request_log.identified(request.scope, principal)
     return principal
 
@@ -179,18 +206,18 @@ def visible(service: Service, principal: Principal) -> dict[str, Corpus]:
     return {corpus.name: corpus for corpus in sorted(seen, key=lambda corpus: corpus.name)}
 
 
-def corpora_of(model: str, seen: Mapping[str, Corpus]) -> tuple[str, ...]:
-    """The corpora of an assistant.
+def corpora_of(model: str, seen: Mapping[str, Corpus], principal: Principal) -> tuple[str, ...]:
+    """The corpora of an assistant; ``seen`` are those of :func:`visible`.
 
     Raises:
-        NotFound: there is no such assistant, or its corpus is not one the caller may see.
+        NotFound: there is no such assistant, it is not one of the caller's, or its corpus is not one they may see.
     """
-    if model == ALL:
-        return tuple(seen)
-    name = model.removeprefix(f"{ALL}-")
-    if name != model and name in seen:
-        return (name,)
-    known = ", ".join([ALL, *(f"{ALL}-{corpus}" for corpus in seen)])
+    assistants = {ALL: tuple(seen)} | {f"{ALL}-{name}": (name,) for name in seen}
+    limit = principal.assistants
+    allowed = {name: corpora for name, corpora in assistants.items() if limit is None or name in limit}
+    if model in allowed:
+        return allowed[model]
+    known = ", ".join(allowed) or "-"
     raise NotFound(
         f"there is no model `{model}`; you can ask: {known}",
         f"il n'y a pas de modèle « {model} » ; vous pouvez interroger : {known}",

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import Scope
 
 from rag import logs
 from rag.api import create_app
@@ -27,8 +28,8 @@ log = logging.getLogger("vauban.serving")
 
 MakeInbox = Callable[[Vauban, ExitStack], Inbox]
 """Makes what takes folders in while serving; what must be stopped goes on the stack."""
-MountPage = Callable[[FastAPI, Settings, str, str], FastAPI]
-"""Puts the page under ``/`` of the application, given the API's URL and the page's own token."""
+MountPage = Callable[[FastAPI, Settings, str, Callable[[Scope], str]], FastAPI]
+"""Puts the page under ``/`` of the application, given the API's URL and what makes a token for one of its requests."""
 
 
 def run(settings: Settings, *, make_inbox: MakeInbox, mount_page: MountPage) -> None:
@@ -47,7 +48,7 @@ def run(settings: Settings, *, make_inbox: MakeInbox, mount_page: MountPage) -> 
         if vauban.generator_error is not None:
             print(f"vauban: {vauban.generator_error.said(settings.language)}", file=sys.stderr)
         vauban.warm()
-        identity = Identity(settings, vauban.local)
+        identity = Identity(settings, vauban.local, vauban.database)
         url = address(settings.host, port)
         app = create_app(vauban, make_inbox(vauban, undo), token=identity.server_token, identity=identity)
         app = mount_page(app, settings, url, identity.page_token)
@@ -61,6 +62,7 @@ def run(settings: Settings, *, make_inbox: MakeInbox, mount_page: MountPage) -> 
                 log_level="warning",
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,  # it would believe anybody on this machine; `rag.proxies` decides
                 timeout_graceful_shutdown=5,
             )
         )

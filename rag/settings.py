@@ -54,6 +54,7 @@ class Settings(BaseModel):
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     login: Annotated[frozenset[Login], Listed] = Field(
         frozenset({Login.NONE}),
+        min_length=1,
         description="How callers say who they are: `none` (loopback only), or `keys`, `oidc`, `proxy`; several may be "
         "combined, commas between them.",
     )

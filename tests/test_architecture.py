@@ -42,7 +42,8 @@ LIBRARIES = {
     "celery": {"ingest/broker.py"},
     "redis": {"ingest/broker.py"},
     # Each of these speaks to this machine, or to the model's and the store's servers, and says so in its docstring.
-    "httpx": {"rag/live.py", "rag/adapters/llama_server.py", "ui/client.py"},
+    "httpx": {"rag/live.py", "rag/oidc.py", "rag/adapters/llama_server.py", "ui/client.py"},
+    "jwt": {"rag/oidc.py"},
 }
 """The only modules that may import these libraries."""
 

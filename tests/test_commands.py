@@ -223,7 +223,7 @@ def test_a_wrong_settings_file_is_named(fresh: Command) -> None:
         (["ingest", "sync", ".", "--corpus", "autre"], "n'a pas de corpus.toml"),
         (["ingest", "status", "--corpus", "nulle-part"], "« nulle-part »"),
         (["models", "verify", "nulle-part"], "« nulle-part »"),
-        (["serve", "--host", "0.0.0.0"], "VAUBAN_API_KEY"),
+        (["serve", "--host", "0.0.0.0"], "VAUBAN_LOGIN"),
         (["nulle-part"], "No such command"),
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
@@ -375,7 +375,7 @@ def test_with_a_key_every_caller_needs_it(vauban: Command, tmp_path: Path) -> No
         for path in ("/v1/models", "/", "/openapi.json", "/readyz", "/gradio_api/info"):
             refused = server.call("GET", path)
             assert refused.status_code == 401, path
-            assert refused.headers["WWW-Authenticate"].startswith("Basic")
+            assert refused.headers["WWW-Authenticate"].startswith("Bearer")
         assert server.call("GET", "/healthz").status_code == 200
         assert server.call("GET", "/v1/models", headers={"Authorization": f"Bearer {KEY}"}).status_code == 200
         assert server.call("GET", "/v1/models", headers={"Authorization": f"Bearer {KEY}x"}).status_code == 401

@@ -17,7 +17,6 @@ import pytest
 from rag import schemas
 from rag.adapters.fake import ScriptedGenerator, crashes
 from rag.api import create_app
-from rag.identity import Identity
 from tests.rag_server import QUESTION, Parts, Writer, parts, serving, slow_writer
 from ui import handlers
 from ui.client import ApiError, Client
@@ -30,7 +29,7 @@ CORPORA = ["finances", "rh"]
 
 @dataclass
 class Place:
-    """A running API, what it is made of, and a client with the page's token."""
+    """A running API, what it is made of, and a client of somebody who may ask."""
 
     parts: Parts
     client: Client
@@ -39,9 +38,8 @@ class Place:
 @pytest.fixture
 def place(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Place]:
     made = parts(tmp_path, getattr(request, "param", Writer)(), api_key=KEY)
-    identity = Identity(made.settings, made.local)
-    with serving(create_app(made, identity=identity)) as url:
-        yield Place(made, Client(url, identity.page_token))
+    with serving(create_app(made)) as url:
+        yield Place(made, Client(url, lambda: KEY))
     made.catalog.close()
 
 
@@ -187,6 +185,7 @@ def test_a_model_that_fails_still_gives_an_answer(place: Place) -> None:
 
 
 @pytest.mark.parametrize("place", [slow_writer], indirect=True)
+@pytest.mark.alone
 @pytest.mark.parametrize("forgotten", [False, True])
 def test_stop_frees_the_model(place: Place, forgotten: bool) -> None:
     """Within a second; the passages stay, unless nobody is there to see them."""
@@ -266,7 +265,7 @@ def test_an_opinion_reaches_the_catalog(place: Place) -> None:
     turns = (answers(place, asked())[-1],)
     after = judged(place, turns, turn=1, thumb="down", reason="outdated", comment="Changé.")
     judged(place, after, turn=1, thumb="up")
-    (kept,) = place.parts.catalog.feedback()
+    (kept,) = feedback(place.parts)
     assert (kept.answer, kept.thumb, kept.reason, kept.comment) == (turns[0].answer, "down", "outdated", "Changé.")
     assert after[0].thumb == "down"
 
@@ -286,7 +285,7 @@ def test_a_forged_opinion_changes_nothing(place: Place, given: dict[str, object]
     """The browser's words are checked like anyone's."""
     turns = (answers(place, asked())[-1],)
     assert judged(place, turns, **given) == turns
-    assert not place.parts.catalog.feedback()
+    assert not feedback(place.parts)
 
 
 def test_an_opinion_that_is_lost_is_said(place: Place) -> None:

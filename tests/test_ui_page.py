@@ -54,7 +54,7 @@ class Served:
 def page_server(folder: Path, generator: Generator | None, **settings: object) -> Iterator[Served]:
     """The API and the page on a free port of the loopback, as ``vauban serve`` puts them together."""
     made = parts(folder, generator, **settings)
-    identity = Identity(made.settings, made.local)
+    identity = Identity(made.settings, made.local, made.database)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         with ThreadPoolExecutor(1) as apart:  # a browser test has an event loop in this thread

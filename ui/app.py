@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, MutableMapping, Sequence
+from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any, Protocol
 
@@ -24,6 +25,23 @@ LONGEST_QUESTION = 20_000
 """Characters that the box takes: more than the API accepts, so that a pasted text is refused with its reason."""
 
 
+Token = Callable[[MutableMapping[str, Any]], str]
+"""Makes the token with which the API is called for the person of a request, given what ASGI says of that request."""
+
+
+@dataclass(frozen=True)
+class Calling:
+    """How the page reaches the API."""
+
+    url: str
+    token: Token = field(repr=False)
+
+    def by(self, request: gr.Request) -> Client:
+        """The API as the person of a request may use it."""
+        scope = request.request.scope
+        return Client(self.url, lambda: self.token(scope))
+
+
 class PageSettings(Protocol):
     """What the page needs to know of the settings."""
 
@@ -31,24 +49,24 @@ class PageSettings(Protocol):
     def language(self) -> str: ...
 
 
-def mount(app: FastAPI, settings: PageSettings, url: str, token: str) -> FastAPI:
-    """``app`` with the page under ``/``; it calls the API at ``url`` and shows ``token``.
+def mount(app: FastAPI, settings: PageSettings, url: str, token: Token) -> FastAPI:
+    """``app`` with the page under ``/``; it calls the API at ``url``, with the ``token`` of whoever has it open.
 
     Every other route must be there already. To be called outside an event loop.
     """
     # In a running loop, because Gradio makes one for each of its locks otherwise, and closes none.
-    mounted = asyncio.run(_mounted(app, Client(url, token), settings.language))
+    mounted = asyncio.run(_mounted(app, Calling(url, token), settings.language))
     last = mounted.router.routes[-1]
     assert isinstance(last, Mount)
     last.app = Shell(last.app, settings.language)
     return mounted
 
 
-async def _mounted(app: FastAPI, client: Client, language: str) -> FastAPI:
+async def _mounted(app: FastAPI, calling: Calling, language: str) -> FastAPI:
     """Gradio's part, every switch that would open more than this page closed."""
     made: FastAPI = gr.mount_gradio_app(
         app,
-        build(client, language),
+        build(calling, language),
         path="/",
         footer_links=[],
         run_history=False,
@@ -66,7 +84,7 @@ async def _mounted(app: FastAPI, client: Client, language: str) -> FastAPI:
     return made
 
 
-def build(client: Client, start: str) -> gr.Blocks:
+def build(calling: Calling, start: str) -> gr.Blocks:
     """The layout and its events; ``start`` is the language before anyone chose."""
     stops = Stops()
     with gr.Blocks(title=say("title", start), analytics_enabled=False, fill_width=True) as page:
@@ -104,9 +122,9 @@ def build(client: Client, start: str) -> gr.Blocks:
 
         answer = [conversation, sources, turns, question, fault, send, stop, new, examples]
 
-        async def on_load(shown: str) -> tuple[Any, ...]:
+        async def on_load(shown: str, request: gr.Request) -> tuple[Any, ...]:
             try:
-                found = await client.corpora(shown)
+                found = await calling.by(request).corpora(shown)
             except ApiError as error:
                 return gr.skip(), gr.skip(), render.fault(error.detail or say("no_service", shown)), ""
             names = [corpus.name for corpus in found]
@@ -128,7 +146,7 @@ def build(client: Client, start: str) -> gr.Blocks:
             last = ""
             try:
                 async for now in handlers.ask(
-                    client, ending, before, Asked(asked or "", chosen, names, on or ""), shown
+                    calling.by(request), ending, before, Asked(asked or "", chosen, names, on or ""), shown
                 ):
                     started, over = not last, now[-1].phase.final
                     beside = render.sources(now, shown)
@@ -164,9 +182,11 @@ def build(client: Client, start: str) -> gr.Blocks:
             buttons = [gr.update(visible=visible) for visible in (True, False, False)]
             return (*empty, "", "", *buttons, render.examples(names, shown))
 
-        async def on_opinion(before: Conversation, shown: str, event: gr.EventData) -> tuple[Any, ...]:
+        async def on_opinion(
+            before: Conversation, shown: str, event: gr.EventData, request: gr.Request
+        ) -> tuple[Any, ...]:
             given = {name: getattr(event, name, None) for name in ("turn", "thumb", "reason", "comment")}
-            now = await handlers.judge(client, before, given, shown)
+            now = await handlers.judge(calling.by(request), before, given, shown)
             return render.conversation(now, shown), now
 
         def on_language(shown: str, now: Conversation, names: list[str]) -> tuple[Any, ...]:

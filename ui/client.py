@@ -1,10 +1,10 @@
-"""The only HTTP of the page: the API of the same server, over loopback, with the page's own token."""
+"""The only HTTP of the page: the API of the same server, over loopback, as the person who has the page open."""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -36,10 +36,13 @@ class ApiError(Exception):
 
 @dataclass(frozen=True)
 class Client:
-    """Calls the API at ``url``; every method raises :class:`ApiError` and nothing else."""
+    """Calls the API at ``url``; every method raises :class:`ApiError` and nothing else.
+
+    ``token`` makes one for each call: they live for minutes, an answer may take longer.
+    """
 
     url: str
-    token: str = field(repr=False)
+    token: Callable[[], str] = field(repr=False)
 
     async def corpora(self, language: str) -> list[schemas.Corpus]:
         """The corpora that the person may search."""
@@ -91,7 +94,7 @@ class Client:
     def _session(self, language: str) -> httpx.AsyncClient:
         return httpx.AsyncClient(
             base_url=self.url,
-            headers={"Authorization": f"Bearer {self.token}", "Accept-Language": language},
+            headers={"Authorization": f"Bearer {self.token()}", "Accept-Language": language},
             trust_env=False,
             verify=_TRUSTS_NOBODY,
             timeout=_PATIENCE,

@@ -1,0 +1,288 @@
+"""Bearer tokens of an OpenID Connect provider: signed by one of its keys, meant for us, and in force now.
+
+Speaks to the provider's key set only, at an address inside the organisation (``httpx``): no redirect is followed, no
+proxy of the environment is used, and a name that leads to a public address is refused at each connection. What the
+token's header says of keys (``jku``, ``jwk``, ``x5u``) is not read; ``kid`` only picks one of the provider's, and the
+kind of that key decides which algorithms may be, all of them asymmetric.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import socket
+import ssl
+import threading
+import time
+import urllib.parse
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import jwt
+
+from rag.entitlements import Entitlements
+from rag.errors import SettingsError, StoreError
+from rag.types import Access, Principal
+
+LEEWAY: Final = 60
+"""Seconds that the clocks of the provider and of this machine may differ."""
+FRESH: Final = 600.0
+"""Seconds after which the keys are read again: how long a key counts that the provider has withdrawn."""
+AGAIN: Final = 30.0
+"""Seconds between two readings because of an unknown key: whoever makes up names of keys causes no more."""
+STALE: Final = 3_600.0
+"""Seconds for which keys count while the provider cannot be reached."""
+LONGEST_TOKEN: Final = 16_384
+LARGEST_SET: Final = 262_144
+_TIMEOUT: Final = httpx.Timeout(5.0)
+
+_KINDS: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
+    ("RSA", ""): ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
+    ("EC", "P-256"): ("ES256",),
+    ("EC", "P-384"): ("ES384",),
+    ("EC", "P-521"): ("ES512",),
+    ("OKP", "Ed25519"): ("EdDSA",),
+}
+"""The algorithms of each kind of key. A shared secret (``oct``) is none: who can check could also sign."""
+_INTERNAL: Final = tuple(
+    ipaddress.ip_network(network)
+    for network in ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
+)
+"""This machine, and the private networks; link-local addresses are where clouds keep the credentials of machines."""
+_ANY: Final = tuple(sorted({algorithm for algorithms in _KINDS.values() for algorithm in algorithms}))
+
+
+@dataclass
+class KeySet:
+    """The provider's keys, from a file or an internal URL, read again when they are old or one is unknown."""
+
+    place: str
+    clock: Callable[[], float] = time.monotonic
+    _keys: Sequence[Mapping[str, Any]] = ()
+    _read: float = float("-inf")
+    _tried: float = float("-inf")
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def named(self, kid: str | None) -> Mapping[str, Any] | None:
+        """The key of that name, or the only one when the token names none.
+
+        Raises:
+            StoreError: the provider cannot be reached, and what is known of its keys is too old.
+        """
+        with self._lock:
+            now = self.clock()
+            found = self._chosen(kid)
+            if (now - self._read > FRESH or found is None) and now - self._tried > AGAIN:
+                self._tried = now
+                self._refresh(now)
+                found = self._chosen(kid)
+            if now - self._read > STALE:
+                raise _unreachable(self.place)
+            return found
+
+    def _chosen(self, kid: str | None) -> Mapping[str, Any] | None:
+        if kid is None:
+            return self._keys[0] if len(self._keys) == 1 else None
+        return next((key for key in self._keys if key.get("kid") == kid), None)
+
+    def _refresh(self, now: float) -> None:
+        try:
+            self._keys = _usable(self._fetched())
+        except (OSError, ValueError, httpx.HTTPError, ssl.SSLError):
+            return  # the ones that are known count on, until they are too old
+        self._read = now
+
+    def _fetched(self) -> bytes:
+        if not is_url(self.place):
+            return Path(self.place).read_bytes()
+        url = httpx.URL(self.place)
+        address = internal_address(url.host, url.port or (443 if url.scheme == "https" else 80))
+        # The address that was examined is the one connected to: a name could lead elsewhere a moment later.
+        with (
+            httpx.Client(trust_env=False, follow_redirects=False, timeout=_TIMEOUT, verify=_trust(url)) as client,
+            client.stream(
+                "GET",
+                url.copy_with(host=address),
+                headers={"Host": url.netloc.decode("ascii"), "Accept": "application/json"},
+                extensions={"sni_hostname": url.host},
+            ) as response,
+        ):
+            if response.status_code != httpx.codes.OK:
+                raise ValueError("not a key set")
+            body = b""
+            for part in response.iter_bytes():
+                body += part
+                if len(body) > LARGEST_SET:
+                    raise ValueError("larger than any key set")
+            return body
+
+
+@dataclass(frozen=True)
+class Verifier:
+    """Reads tokens of one provider, meant for one of ``audience``."""
+
+    issuer: str
+    audience: Sequence[str]
+    keys: KeySet
+    table: Entitlements
+
+    def principal(self, token: str) -> tuple[Principal, float] | None:
+        """Whose token it is and until when (seconds since 1970); ``None`` for one that proves nothing.
+
+        Raises:
+            StoreError: the provider's keys cannot be had.
+        """
+        if len(token) > LONGEST_TOKEN:
+            return None
+        try:
+            header = jwt.get_unverified_header(token)
+            kid, algorithm = header.get("kid"), header.get("alg")
+            if algorithm not in _ANY or not isinstance(kid, str | None) or "crit" in header:
+                return None
+            key = self.keys.named(kid)
+            if key is None or algorithm not in _algorithms(key):
+                return None
+            claims = jwt.decode(
+                token,
+                jwt.PyJWK(dict(key), algorithm),
+                algorithms=[algorithm],
+                audience=list(self.audience),
+                issuer=self.issuer,
+                leeway=LEEWAY,
+                options={
+                    "require": ["exp", "iss", "aud", "sub"],
+                    "strict_aud": False,
+                    "enforce_minimum_key_length": True,
+                },
+            )
+        except (jwt.PyJWTError, ValueError, TypeError, RecursionError, OverflowError):
+            return None
+        places = self.table.claims
+        name = _found(claims, places.name)
+        if not isinstance(name, str):
+            return None
+        principal = self.table.principal(
+            name,
+            _words(_found(claims, places.groups)),
+            _words(_found(claims, places.clearance)),
+            _words(_found(claims, places.roles)),
+            Access.OIDC,
+        )
+        return None if principal is None else (principal, float(claims["exp"]) + LEEWAY)
+
+
+def checked_place(place: str) -> str:
+    """Where the keys are, when it may be: a file that is there, or a URL inside the organisation.
+
+    A name that cannot be resolved at the moment is no reason not to start.
+
+    Raises:
+        SettingsError: the file is missing, the scheme is another, or the address is a public one.
+    """
+    if not is_url(place):
+        if not Path(place).is_file():
+            raise SettingsError(
+                f"there is no file {place} (setting `oidc_jwks`)",
+                f"il n'y a pas de fichier {place} (réglage « oidc_jwks »)",
+            )
+        return place
+    try:
+        url = urllib.parse.urlsplit(place)
+        port = url.port or (443 if url.scheme == "https" else 80)
+    except ValueError as error:
+        raise _not_internal(place) from error
+    if url.scheme not in {"http", "https"} or not url.hostname or url.username is not None:
+        raise _not_internal(place)
+    try:
+        internal_address(url.hostname, port)
+    except OSError:
+        return place
+    except ValueError as error:
+        raise _not_internal(place) from error
+    return place
+
+
+def is_url(place: str) -> bool:
+    return "://" in place
+
+
+def internal_address(host: str, port: int) -> str:
+    """An address of a host, all of whose addresses are this machine's or private ones.
+
+    Raises:
+        ValueError: one of them is public, or reserved for something that is no server.
+        OSError: it has none.
+    """
+    found = [str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    for address in found:
+        ip = ipaddress.ip_address(address.partition("%")[0])
+        if not any(ip in network for network in _INTERNAL):
+            raise ValueError("not an internal address")
+    return found[0]
+
+
+def _trust(url: httpx.URL) -> ssl.SSLContext:
+    """The authorities that this machine trusts; plain HTTP needs none."""
+    return ssl.create_default_context() if url.scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def _usable(body: bytes) -> list[Mapping[str, Any]]:
+    """The keys of a set that sign and are asymmetric.
+
+    Raises:
+        ValueError: it is not a key set, or holds none of these.
+    """
+    said = json.loads(body)
+    listed = said.get("keys") if isinstance(said, dict) else None
+    found: list[Mapping[str, Any]] = [
+        key
+        for key in (listed if isinstance(listed, list) else [])
+        if isinstance(key, dict) and key.get("use", "sig") == "sig" and _algorithms(key)
+    ]
+    if not found:
+        raise ValueError("no usable key")
+    return found
+
+
+def _algorithms(key: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a key may have signed with."""
+    kind, curve = str(key.get("kty")), str(key.get("crv", ""))
+    may = _KINDS.get((kind, "" if kind == "RSA" else curve), ())
+    return tuple(algorithm for algorithm in may if key.get("alg", algorithm) == algorithm)
+
+
+def _found(claims: Mapping[str, Any], place: str) -> object:
+    """The claim of that name; one whose name has dots may be nested objects instead."""
+    if place in claims or not place:
+        return claims.get(place)
+    value: object = claims
+    for part in place.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def _words(value: object) -> list[str]:
+    """The texts and whole numbers of a claim; anything else says nothing."""
+    listed = value if isinstance(value, list) else [value]
+    return [str(one) for one in listed if isinstance(one, str | int) and not isinstance(one, bool)]
+
+
+def _not_internal(place: str) -> SettingsError:
+    return SettingsError(
+        f"`oidc_jwks` {place} is no file and no URL inside the organisation: http or https, and an address of this "
+        "machine or a private one",
+        f"« oidc_jwks » {place} n'est ni un fichier ni une URL interne : http ou https, et une adresse de cette "
+        "machine ou privée",
+        code="jwks_not_internal",
+    )
+
+
+def _unreachable(place: str) -> StoreError:
+    return StoreError(
+        f"the key set of the identity provider cannot be read at {place}; see that it is there",
+        f"les clés du fournisseur d'identité sont illisibles à {place} ; vérifiez qu'elles y sont",
+        code="jwks_unreachable",
+    )
