@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from rag import problems, schemas, structured
+from rag import problems, request_log, schemas, structured
 from rag.api_service import Caller, Served, Service, corpora_of, visible
 from rag.errors import BadRequest, Cancelled, VaubanError
+from rag.history import Past
 from rag.problems import Refusal
 from rag.schemas import Chunk, ChunkChoice, Delta, VaubanDelta
 from rag.seams import Generator
@@ -57,6 +58,7 @@ class _Asked:
     question: Question
     sampling: Sampling
     form: Keyed | None
+    past: Past | None
     search_results: bool
     include_usage: bool
     base: str
@@ -87,13 +89,17 @@ async def complete(body: schemas.ChatRequest, request: Request, service: Served,
     ignored = {IGNORED: "system"} if any(_is_system(message) for message in body.messages) else {}
     engine, seconds = service.vauban.engine, service.vauban.settings.answer_seconds
     running = service.answers.start(
-        lambda cancelled, waiting: engine.answer(
-            asked.question,
-            sampling=asked.sampling,
-            cancelled=cancelled,
-            waiting=waiting,
-            seconds=seconds,
-            form=asked.form,
+        lambda cancelled, waiting: service.history.kept(
+            engine.answer(
+                asked.question,
+                sampling=asked.sampling,
+                cancelled=cancelled,
+                waiting=waiting,
+                seconds=seconds,
+                form=asked.form,
+            ),
+            principal,
+            history.Asked(asked.id, asked.created, asked.question.text, asked.past),
         ),
         principal.owner,
     )
@@ -103,7 +109,7 @@ async def complete(body: schemas.ChatRequest, request: Request, service: Served,
         first = await while_connected(request.receive, _first(events))
         if not body.stream:
             answer = await while_connected(request.receive, _last(events, first))
-            _count(service, answer)
+            _count(service, asked, running, answer)
             completion = _completion(asked, answer)
             return JSONResponse(completion.model_dump(mode="json"), headers=ignored)
     except BaseException as error:  # also a task that is cancelled must stop the model; it is raised again
@@ -153,10 +159,11 @@ async def _stream(
                 for chunk in _chunks(asked, made):
                     yield _sent(chunk)
                 if isinstance(made, Answer):
-                    _count(service, made)
+                    _count(service, asked, running, made)
                     finished = True
     except VaubanError as error:
         finished = True
+        service.metrics.problem(error.code)
         yield event(problems.document(error, language).model_dump_json())
     finally:
         running.stop()
@@ -243,9 +250,19 @@ def _filled(answer: Answer) -> bool:
     return answer.status is Status.EXTRACTS
 
 
-def _count(service: Service, answer: Answer) -> None:
-    service.metrics.answer(
-        answer.status, answer.timings.get("total", 0.0), answer.prompt_tokens, answer.completion_tokens
+def _count(service: Service, asked: _Asked, running: Running, answer: Answer) -> None:
+    """Note a finished answer, in the metrics and in the event of its request."""
+    made = running.progress
+    service.metrics.answer(answer, made.passages, made.sentence)
+    request_log.note(
+        answer=asked.id,
+        outcome=answer.status.value,
+        prompt_tokens=answer.prompt_tokens,
+        reused_tokens=answer.reused_tokens,
+        completion_tokens=answer.completion_tokens,
+        stages=answer.timings,
+        first_passages=None if made.passages is None else round(made.passages, 4),
+        first_sentence=None if made.sentence is None else round(made.sentence, 4),
     )
 
 
@@ -272,6 +289,9 @@ def _read(body: schemas.ChatRequest, service: Service, principal: Principal, bas
             code="empty_question",
         )
     turns = [Turn(message.role, _text(message)) for message in spoken[:asking]]
+    # What is kept of a conversation takes the place of what a client sends of it.
+    past = service.history.past(principal, options.conversation) if options.conversation else None
+    said = past.turns if past else tuple(turn for turn in turns if turn.text.strip())[-LAST_TURNS:]
     return _Asked(
         id=f"chatcmpl-{uuid.uuid4().hex}",
         created=int(time.time()),
@@ -282,11 +302,12 @@ def _read(body: schemas.ChatRequest, service: Service, principal: Principal, bas
             # All that the caller may see is `None`: a caller who sees no corpus gets an answer, not an error.
             corpora=None if body.model == "vauban" and options.corpora is None else corpora,
             as_of=options.as_of,
-            history=tuple(turn for turn in turns if turn.text.strip())[-LAST_TURNS:],
+            history=said,
             language=options.language,
         ),
         sampling=_sampling(body, service.vauban.generator),
         form=_form(body, service.vauban.generator),
+        past=past,
         search_results=options.search_results,
         include_usage=bool(body.stream_options and body.stream_options.include_usage),
         base=base,

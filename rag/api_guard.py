@@ -19,10 +19,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from rag import problems, tracing
-from rag.api_metrics import Metrics
+from rag import problems, request_log, tracing
 from rag.api_service import Identity
 from rag.errors import OperatorError, VaubanError
+from rag.metrics import Metrics
 from rag.request_log import RequestLog
 from rag.settings import Settings
 from rag.streaming import leak_free
@@ -92,7 +92,7 @@ class Guard:
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         language = problems.preferred(headers.get("accept-language", ""), self._language)
         scope.setdefault("state", {}).update(request_id=request_id, language=language)
-        with tracing.within(tracing.read(request_id, headers.getlist(tracing.HEADER))):
+        with tracing.within(tracing.read(request_id, headers.getlist(tracing.HEADER))), request_log.noting():
             await self._guarded(scope, receive, send, headers, request_id, language)
 
     async def _guarded(
@@ -145,9 +145,7 @@ class Guard:
         scope["state"]["standing"] = standing
         return None
 
-    def _refused(
-        self, error: VaubanError, scope: Scope, headers: Headers, language: str, request_id: str
-    ) -> Response:
+    def _refused(self, error: VaubanError, scope: Scope, headers: Headers, language: str, request_id: str) -> Response:
         """A problem document; whoever opens the page without having signed in is shown where to."""
         if isinstance(error, OperatorError):
             log.error("request %s failed: %s: %s", request_id, error.code, error.en)

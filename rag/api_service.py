@@ -13,12 +13,14 @@ from fastapi import Depends, Request
 from starlette.types import Scope
 
 from rag import request_log, scope
-from rag.api_metrics import Metrics
 from rag.audit import Records
 from rag.catalog import Catalog
 from rag.database import Database
 from rag.engine import Engine
 from rag.errors import ModelError, NotFound
+from rag.history import History
+from rag.idempotency import Repeats
+from rag.metrics import Metrics
 from rag.problems import Refusal
 from rag.recording import Making
 from rag.request_log import Pseudonyms
@@ -27,6 +29,7 @@ from rag.settings import Settings
 from rag.standing import Standing
 from rag.streaming import Answers
 from rag.types import Corpus, Principal, Role
+from rag.upkeep import Upkeep
 
 ALL = "vauban"
 """The assistant over every corpus that its caller may see; ``vauban-NAME`` is the one over a single corpus."""
@@ -100,6 +103,9 @@ class Service:
     token: str
     identity: Identity
     answers: Answers
+    history: History
+    repeats: Repeats
+    upkeep: Upkeep
     metrics: Metrics
     pseudonyms: Pseudonyms = field(default_factory=Pseudonyms)
     started: int = field(default_factory=lambda: int(time.time()))

@@ -150,7 +150,6 @@ class Settings(BaseModel):
         "", description="Redis or Valkey URL through which `--workers celery` spreads documents.", repr=False
     )
 
-    @property
     history_days: int = Field(
         90, ge=0, le=36_500, description="Days for which conversations and whose an answer is are kept; 0 keeps none."
     )
@@ -161,6 +160,7 @@ class Settings(BaseModel):
         365, ge=0, description="Days after which who asked and what is erased from the records; 0 keeps it."
     )
 
+    @property
     def root(self) -> Path:
         """The home folder, absolute."""
         return self.home.expanduser().absolute()

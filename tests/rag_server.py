@@ -27,8 +27,8 @@ from rag.database import Database
 from rag.engine import Engine, Library
 from rag.errors import Cancelled, ModelError, NotFound
 from rag.home import Home
-from rag.retrieval import Retriever
 from rag.recording import Making
+from rag.retrieval import Retriever
 from rag.seams import Generator, Reranker
 from rag.settings import Settings
 from rag.types import (
@@ -240,9 +240,9 @@ class Parts:
     generator: Generator | None
     reranker: Reranker | None
     engine: Engine
-    generator_error: ModelError | None = None
     records: Records
     making: Making
+    generator_error: ModelError | None = None
 
     @property
     def local(self) -> Principal:

@@ -318,7 +318,7 @@ def test_an_opinion_and_a_copy(served: Served, visit: Open) -> None:
     tab.page.fill(".opinion textarea", "Changé en janvier.")
     tab.page.click(".send")
     tab.page.wait_for_selector(".thanks")
-    kept = served.parts.catalog.feedback()[-1]
+    kept = feedback(served.parts)[-1]
     assert (kept.thumb, kept.reason, kept.comment) == ("down", "outdated", "Changé en janvier.")
 
 
