@@ -8,7 +8,6 @@ elsewhere: ``/openapi.json`` describes everything.
 from __future__ import annotations
 
 import base64
-import importlib.metadata
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,15 +16,16 @@ import numpy as np
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 from starlette.routing import Match
 
-from rag import api_chat, api_documents, api_metrics, api_runs, problems, schemas
+from rag import api_chat, api_documents, api_metrics, api_runs, installed, problems, schemas
 from rag import identity as access
 from rag.api_guard import Guard
-from rag.api_metrics import Metrics
 from rag.api_service import ALL, Caller, Identity, Served, Service, Vauban, corpora_of, visible
 from rag.errors import BadRequest, NotFound, VaubanError
+from rag.gauges import Gauges
+from rag.metrics import Metrics
 from rag.problems import Refusal
 from rag.request_log import Pseudonyms, RequestLog
 from rag.seams import Inbox
@@ -71,7 +71,7 @@ def create_app(
     app = Application(
         title="Vauban",
         summary="Questions about regulations, answered with their sources.",
-        version=importlib_version(),
+        version=installed.version(),
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -96,18 +96,11 @@ def create_app(
     )
     log = RequestLog(vauban.settings.slow_seconds, pseudonyms)
     app.add_middleware(Guard, settings=vauban.settings, identity=identity, metrics=metrics, log=log)
-    for part in (router, api_chat.router, api_documents.router, api_runs.router):
+    metrics.watch(Gauges(app.state.service, installed.version()))
+    for part in (router, api_metrics.router, api_chat.router, api_documents.router, api_runs.router):
         app.include_router(part)
     app.add_api_route("/v1/{rest:path}", nothing_here, methods=list(METHODS), include_in_schema=False)
     return app
-
-
-def importlib_version() -> str:
-    """The version of the installed distribution; a checkout that is not installed has none."""
-    try:
-        return importlib.metadata.version("vauban")
-    except importlib.metadata.PackageNotFoundError:
-        return "0.0.0"
 
 
 @asynccontextmanager
@@ -259,11 +252,6 @@ def give_feedback(body: schemas.FeedbackRequest, service: Served, principal: Cal
 # --- probes --------------------------------------------------------------------------------------------
 
 
-@router.get("/healthz", response_model=schemas.Health, tags=["probes"], summary="The process answers")
-def healthy() -> schemas.Health:
-    return schemas.Health()
-
-
 @router.get("/readyz", response_model=schemas.Readiness, tags=["probes"], summary="Questions can be answered")
 def ready(service: Served, response: Response) -> schemas.Readiness:
     """503 when nothing can be searched. Without a writing model answers are extracts, and that is ready."""
@@ -284,17 +272,6 @@ def ready(service: Served, response: Response) -> schemas.Readiness:
             "inbox": "ok" if service.inbox else "absent",
         },
     )
-
-
-@router.get("/version", response_model=schemas.Version, tags=["probes"], summary="The version of the program")
-def version() -> schemas.Version:
-    return schemas.Version(version=importlib_version())
-
-
-@router.get("/metrics", response_class=PlainTextResponse, tags=["probes"], summary="Counters for Prometheus")
-def metrics(service: Served) -> Response:
-    """Numbers by route and status; never a text, nor the name of a document."""
-    return Response(service.metrics.render(service.answers.running), media_type=api_metrics.MEDIA_TYPE)
 
 
 # --- the rest of /v1 -----------------------------------------------------------------------------------

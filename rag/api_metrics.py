@@ -1,69 +1,63 @@
-"""A few counters in the text format that Prometheus reads: numbers by route and status, never a text."""
+"""The probes: alive, ready, which version, and the metrics, for those who run the service."""
 
 from __future__ import annotations
 
-import threading
-from collections import Counter
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import PlainTextResponse, Response
 
-MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+from rag import metrics, schemas
+from rag.api_service import Served, standing_of
+from rag.installed import version
+from rag.problems import Refusal
+from rag.standing import Source
+from rag.types import Role
+
+router = APIRouter(tags=["probes"])
 
 
-class Metrics:
-    """Counts requests and answers. Safe to use from several threads."""
+def runs_it(request: Request) -> bool:
+    """Whether a caller runs this service: by the token of ``server.json``, as an administrator, or without login.
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._requests: Counter[tuple[str, int]] = Counter()
-        self._request_seconds: Counter[str] = Counter()
-        self._answers: Counter[str] = Counter()
-        self._answer_seconds = 0.0
-        self._tokens: Counter[str] = Counter()
-        self._abandoned = 0
+    Without login the server listens on loopback only, and who reaches it works on its machine.
+    """
+    standing = standing_of(request.scope)
+    if standing is None:
+        return False
+    return standing.source in {Source.LOCAL, Source.SERVER} or Role.ADMINISTRATOR in standing.principal.roles
 
-    def request(self, route: str, status: int, seconds: float) -> None:
-        """One request to a route, by its template: paths hold names of documents."""
-        with self._lock:
-            self._requests[route, status] += 1
-            self._request_seconds[route] += seconds  # type: ignore[assignment]  # a Counter adds floats as well
 
-    def answer(self, status: str, seconds: float, prompt_tokens: int, completion_tokens: int) -> None:
-        with self._lock:
-            self._answers[status] += 1
-            self._answer_seconds += seconds
-            self._tokens["prompt"] += prompt_tokens
-            self._tokens["completion"] += completion_tokens
+def operator(request: Request) -> None:
+    """Only those who run the service pass, and auditors: sums over all corpora tell of those that few may see.
 
-    def abandon(self) -> None:
-        """An answer whose reader left before its end."""
-        with self._lock:
-            self._abandoned += 1
+    Raises:
+        Refusal: 403.
+    """
+    standing = standing_of(request.scope)
+    if not runs_it(request) and (standing is None or Role.AUDITOR not in standing.principal.roles):
+        raise Refusal(
+            "this needs the role `administrator` or `auditor`",
+            "cela demande le rôle « administrator » ou « auditor »",
+            code="forbidden",
+            status=403,
+        )
 
-    def render(self, running: int) -> str:
-        """All counters; ``running`` is the number of answers being made now."""
-        with self._lock:
-            lines = [
-                "# TYPE vauban_requests_total counter",
-                *(
-                    f'vauban_requests_total{{route="{route}",status="{status}"}} {count}'
-                    for (route, status), count in sorted(self._requests.items())
-                ),
-                "# TYPE vauban_request_seconds_total counter",
-                *(
-                    f'vauban_request_seconds_total{{route="{route}"}} {seconds:.6f}'
-                    for route, seconds in sorted(self._request_seconds.items())
-                ),
-                "# TYPE vauban_answers_total counter",
-                *(
-                    f'vauban_answers_total{{status="{status}"}} {count}'
-                    for status, count in sorted(self._answers.items())
-                ),
-                "# TYPE vauban_answer_seconds_total counter",
-                f"vauban_answer_seconds_total {self._answer_seconds:.6f}",
-                "# TYPE vauban_tokens_total counter",
-                *(f'vauban_tokens_total{{kind="{kind}"}} {count}' for kind, count in sorted(self._tokens.items())),
-                "# TYPE vauban_answers_abandoned_total counter",
-                f"vauban_answers_abandoned_total {self._abandoned}",
-                "# TYPE vauban_answers_running gauge",
-                f"vauban_answers_running {running}",
-            ]
-        return "\n".join(lines) + "\n"
+
+@router.get("/healthz", response_model=schemas.Health, summary="The process answers")
+def healthy() -> schemas.Health:
+    return schemas.Health()
+
+
+@router.get("/version", response_model=schemas.Version, summary="The version of the program")
+def read_version() -> schemas.Version:
+    return schemas.Version(version=version())
+
+
+@router.get(
+    "/metrics",
+    response_class=PlainTextResponse,
+    summary="Counters for Prometheus",
+    dependencies=[Depends(operator)],
+)
+def read_metrics(service: Served) -> Response:
+    """Numbers by route, status, stage and reason; never a text, nor the name of a document, a corpus or a person."""
+    return Response(service.metrics.render(), media_type=metrics.MEDIA_TYPE)

@@ -72,7 +72,6 @@ from rag.types import (
     Span,
     Status,
     Told,
-    Waiting,
 )
 
 log = logging.getLogger("vauban.engine")
@@ -184,7 +183,7 @@ class Engine:
         *,
         sampling: Sampling | None = None,
         cancelled: Callable[[], bool] = never,
-        waiting: Callable[[Waiting], None] = nobody,
+        waiting: Callable[[Told], None] = nobody,
         seconds: float = math.inf,
         form: Keyed | None = None,
     ) -> Iterator[Event]:
@@ -608,7 +607,7 @@ class _Reader:
 
     owner: str
     cancelled: Callable[[], bool]
-    waiting: Callable[[Waiting], None]
+    waiting: Callable[[Told], None]
     deadline: float
 
     def over(self) -> bool:
@@ -616,8 +615,7 @@ class _Reader:
         return self.cancelled() or time.monotonic() > self.deadline
 
     def told(self, heard: Told) -> None:
-        if isinstance(heard, Waiting):
-            self.waiting(heard)
+        self.waiting(heard)
 
 
 _NOTHING: Final = Retrieved(())

@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import secrets
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Final
 
 from rag.logs import Field
@@ -38,9 +40,24 @@ class Pseudonyms:
         return hashlib.blake2b(owner.encode(), key=self._key, digest_size=4).hexdigest()
 
 
-def note(scope: Scope, **fields: Field) -> None:
-    """Add fields to the event of a request; those of one name replace each other."""
-    scope.setdefault("state", {}).setdefault("noted", {}).update(fields)
+_noted: ContextVar[dict[str, Field] | None] = ContextVar("vauban_noted", default=None)
+
+
+@contextmanager
+def noting() -> Iterator[None]:
+    """A request: what is noted in the block, also by threads that take its context along, belongs to its event."""
+    token = _noted.set({})
+    try:
+        yield
+    finally:
+        _noted.reset(token)
+
+
+def note(**fields: Field) -> None:
+    """Add fields to the event of the request that is worked on; those of one name replace each other."""
+    noted = _noted.get()
+    if noted is not None:
+        noted.update(fields)
 
 
 def identified(scope: Scope, principal: Principal) -> None:
@@ -58,7 +75,7 @@ class RequestLog:
     def ended(self, scope: Scope, route: str, status: int, seconds: float, media_type: str = "") -> None:
         """A request is over; ``route`` is a template, because paths hold names of documents."""
         state: Mapping[str, Any] = scope.get("state", {})
-        noted: dict[str, Field] = dict(state.get("noted", {}))
+        noted = _noted.get() or {}
         method = str(scope.get("method", ""))
         fields: dict[str, Field] = {
             "request": state.get("request_id", ""),

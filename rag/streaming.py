@@ -9,11 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, closing
 from contextvars import copy_context
+from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,7 +24,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from rag.errors import Cancelled, GenerationError, Overloaded, VaubanError
-from rag.types import Event, Waiting
+from rag.types import Event, PassagesFound, Reading, Sentence, Told, Waiting
 
 log = logging.getLogger("vauban.api")
 
@@ -34,7 +37,7 @@ DONE = b"data: [DONE]\n\n"
 _LINE_ENDS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 
 Value = TypeVar("Value")
-Make = Callable[[Callable[[], bool], Callable[[Waiting], None]], Iterator[Event]]
+Make = Callable[[Callable[[], bool], Callable[[Told], None]], Iterator[Event]]
 """Starts an answer: takes ``cancelled`` and ``waiting`` as :meth:`rag.engine.Engine.answer` does."""
 
 
@@ -51,10 +54,51 @@ def leak_free(error: BaseException) -> str:
     return f"{type(error).__name__} at " + " < ".join(told)
 
 
+class Stage(StrEnum):
+    """What is being done for an answer; a closed list."""
+
+    SEARCHING = "searching"
+    WAITING = "waiting"
+    READING = "reading"
+    WRITING = "writing"
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far an answer has come: its stage, its place in the queue while it waits, and seconds since it began.
+
+    ``passages`` and ``sentence`` are the seconds until the first of them could be shown, ``None`` before.
+    """
+
+    owner: str
+    began: float = field(default_factory=time.monotonic)
+    stage: Stage = Stage.SEARCHING
+    position: int = 0
+    passages: float | None = None
+    sentence: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.began
+
+    def hear(self, made: Event | Told) -> None:
+        """Take note of what has just been made or told."""
+        match made:
+            case Waiting():
+                self.stage, self.position = Stage.WAITING, made.position
+            case Reading():
+                self.stage, self.position = Stage.READING, 0
+            case PassagesFound() if self.passages is None:
+                self.passages, self.stage = self.seconds, Stage.READING
+            case Sentence() if self.sentence is None:
+                self.sentence, self.stage, self.position = self.seconds, Stage.WRITING, 0
+
+
 class Running:
     """One answer in the making: its events in order, as soon as they exist."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, owner: str) -> None:
+        self.progress = Progress(owner)
         self._loop = loop
         self._events: asyncio.Queue[Event | None] = asyncio.Queue()
         self._stop = threading.Event()
@@ -71,13 +115,19 @@ class Running:
         self._made.add_done_callback(lambda made: self._end(made, ended))
 
     def _produce(self, make: Make) -> None:
-        with closing(_closable(make(self._stop.is_set, self._put))) as events:
+        with closing(_closable(make(self._stop.is_set, self._hear))) as events:
             for made in events:
                 if self._stop.is_set():
                     return
                 self._put(made)
 
+    def _hear(self, told: Told) -> None:
+        self.progress.hear(told)
+        if isinstance(told, Waiting):
+            self._put(told)
+
     def _put(self, made: Event) -> None:
+        self.progress.hear(made)
         self._loop.call_soon_threadsafe(self._events.put_nowait, made)
 
     def _end(self, made: asyncio.Future[None], ended: Callable[[], None]) -> None:
@@ -153,7 +203,7 @@ class Answers:
                 "too many questions are waiting; try again in a moment",
                 "trop de questions sont en attente ; réessayez dans un instant",
             )
-        running = Running(asyncio.get_running_loop())
+        running = Running(asyncio.get_running_loop(), owner)
         self._running[running] = owner
 
         def ended() -> None:
@@ -161,6 +211,11 @@ class Answers:
 
         running.begin(self._threads, make, ended)
         return running
+
+    @property
+    def progress(self) -> list[Progress]:
+        """How far each answer in the making has come, the oldest first."""
+        return [running.progress for running in list(self._running)]
 
     def close(self) -> None:
         """Stop every answer; their threads end as soon as the engine heeds it."""

@@ -27,6 +27,7 @@ from rag.database import Database
 from rag.engine import Engine, Library
 from rag.errors import Cancelled, ModelError, NotFound
 from rag.home import Home
+from rag.queue import QueueState, Turns
 from rag.recording import Making
 from rag.retrieval import Retriever
 from rag.seams import Generator, Reranker
@@ -104,6 +105,13 @@ class Writer:
     samplings: list[Sampling] = field(default_factory=list)
     prompts: list[Sequence[Message]] = field(default_factory=list)
     turn: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def queue(self) -> QueueState:
+        return Turns(16).state
+
+    def forget(self, owner: str) -> None:
+        pass
 
     def count_tokens(self, text: str) -> int:
         return len(text.split())

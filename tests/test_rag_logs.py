@@ -58,7 +58,7 @@ def lines(written: str) -> list[dict[str, Any]]:
 def hostile_requests(client: TestClient, text: str) -> None:
     """The same text wherever a caller can put it."""
     plain = "".join(sign for sign in text if " " <= sign < "\x7f")
-    headers = {"User-Agent": plain, "X-Request-Id": plain, "traceparent": plain, "Accept-Language": plain}
+    headers = {"User-Agent": plain, "X-Request-Id": f"{plain} ", "traceparent": plain, "Accept-Language": plain}
     body = {"model": "vauban", "messages": [{"role": "user", "content": text}], "user": text, "stream": True}
     client.post("/v1/chat/completions", json=body, headers=headers)
     client.post("/v1/chat/completions", json=body | {"model": text}, headers=headers)
