@@ -53,11 +53,6 @@ class Circuit:
                 return CircuitState.CLOSED
             return CircuitState.OPEN if self._clock() < self._until else CircuitState.HALF_OPEN
 
-    @property
-    def opened(self) -> int:
-        """How many times in a row it opened without closing."""
-        return self._opened
-
     def succeed(self) -> None:
         """It worked: closed, and the failures before are forgotten."""
         with self._lock:

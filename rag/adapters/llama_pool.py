@@ -250,10 +250,11 @@ class LlamaPool:
                 raise ServerFailed("llama-server stopped answering", "llama-server ne répond plus", gone=True)
 
         # 1. A slot that may hold somebody else's words keeps nothing but the system message.
+        held = 0
         trimmed = replica.shared or slot.owner != request.owner
         if trimmed:
             slot.owner = None
-            replica.server.trim(slot.number, request.shared, look)
+            held = replica.server.trim(slot.number, request.shared, look) or 0
         allowed = slot.allows(request)
         slot.owner, slot.held, slot.public = request.owner, request.tokens, len(request.shared)
         # 2. What the server says it reused must be no more than that; only then a word is shown.
@@ -268,7 +269,7 @@ class LlamaPool:
                     if known > allowed:
                         slot.owner = None
                         raise _Foreign(trimmed=trimmed)
-                    told(Reading(len(request.tokens), known))
+                    told(Reading(len(request.tokens), held if trimmed else known))
                 if known is None and (piece is None or piece.text):
                     raise ServerFailed(
                         "llama-server does not say what it reused", "llama-server ne dit pas ce qu’il a réutilisé"

@@ -55,11 +55,15 @@ PATIENCE: Final = 60.0
 
 
 class ServerFailed(GenerationError):
-    """The server failed, not the request: another one may do it. ``gone`` when it cannot even be reached."""
+    """The server failed, not the request: another one may do it.
 
-    def __init__(self, en: str, fr: str, *, gone: bool = False) -> None:
+    ``gone`` when it cannot even be reached, ``unfit`` when it will not do better if it is asked again.
+    """
+
+    def __init__(self, en: str, fr: str, *, gone: bool = False, unfit: bool = False) -> None:
         super().__init__(en, fr)
         self.gone = gone
+        self.unfit = unfit
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +132,14 @@ class LlamaServer:
             ServerFailed: see :meth:`facts`.
             ModelError: it is no llama-server that Vauban can use, or not a safe one.
         """
+        try:
+            return self._inspect()
+        except ServerFailed as error:
+            if error.unfit:
+                raise _unfit(error.en, error.fr) from error
+            raise
+
+    def _inspect(self) -> Facts:
         end = time.monotonic() + PATIENCE
 
         def check() -> None:
@@ -348,7 +360,7 @@ def _refused(response: httpx.Response) -> GenerationError | BadRequest:
     said = (f"llama-server answered {status} ({kind})", f"llama-server a répondu {status} ({kind})")
     if status in {400, 422}:
         return GenerationError(*said)
-    return ServerFailed(*said)
+    return ServerFailed(*said, unfit=status in {401, 403, 404, 501})
 
 
 def _fingerprint(props: dict[str, Any], models: Sequence[dict[str, Any]]) -> str:

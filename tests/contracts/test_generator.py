@@ -22,6 +22,7 @@ from rag.quoting import grammar, spans
 from rag.seams import Generator
 from rag.types import Chunk, Message, Passage, Sampling, Told, Waiting
 from tests.fake_llama_server import FakeLlamaServer
+from tests.llama_servers import running
 from tests.synthetic_gguf import build
 
 CONTEXT = 2048
@@ -43,7 +44,7 @@ def demo_gguf() -> Path:
     return Path(spec.submodule_search_locations[0]) / "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
-KINDS = ["quoting", "endless", "llama", "server", pytest.param("smollm2", marks=pytest.mark.slow)]
+KINDS = ["quoting", "endless", "llama", "server", "llama-server", pytest.param("smollm2", marks=pytest.mark.slow)]
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -57,6 +58,13 @@ def generator(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         with (
             FakeLlamaServer(context=CONTEXT) as server,
             closing(LlamaPool.open([server.url], queue=QUEUE)) as generator,
+        ):
+            yield generator
+    elif request.param == "llama-server":
+        model = build(tmp_path_factory.mktemp("gguf") / "tiny.gguf")
+        with (
+            running(model, slots=1, context=CONTEXT) as process,
+            closing(LlamaPool.open([process.url], queue=QUEUE)) as generator,
         ):
             yield generator
     else:
@@ -118,6 +126,7 @@ def test_a_prompt_that_does_not_fit_is_refused(generator: Generator) -> None:
     assert "".join(generator.stream(PROMPT, Sampling(max_tokens=3)))
 
 
+@pytest.mark.alone
 def test_cancelling_stops_the_model(talkative: Generator) -> None:
     """When the reader has gone, the model stops within a moment and serves the next one."""
     flag = threading.Event()
