@@ -9,6 +9,8 @@ export CMAKE_ARGS
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 export VAUBAN_HOME ?= $(CURDIR)/.vauban
+# Processes that share the files of tests; each may hold a gigabyte of models.
+WORKERS ?= 2
 CORPORA := rh sante finances infrastructures
 SAMPLES := $(VAUBAN_HOME)/.samples
 
@@ -18,7 +20,8 @@ run: $(SAMPLES)
 	VAUBAN_LOCAL_GROUPS=agents $(BIN)/vauban serve
 
 test: $(VENV)/.dev
-	env -u VAUBAN_HOME $(BIN)/python -m pytest
+	env -u VAUBAN_HOME $(BIN)/python -m pytest -m "not alone" -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	env -u VAUBAN_HOME $(BIN)/python -m pytest -m alone $$(grep -rl --include='test_*.py' 'pytest.mark.alone' tests)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

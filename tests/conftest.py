@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests import postgres_server
@@ -22,11 +24,22 @@ os.environ.update(
 for name in [name for name in os.environ if name.startswith("VAUBAN_")]:
     del os.environ[name]
 
+# By the clock, an example may take long beside other tests; what never ends is ended by the limit of each test.
+hypothesis.settings.register_profile("shared", deadline=None)
+hypothesis.settings.load_profile("shared")
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the long measurements, whatever else is selected, unless ``-m`` names them."""
+    """Leave out the long measurements, whatever else is selected, unless ``-m`` names them.
+
+    Where several processes share the files, those with the most slow tests come first: one of them that begins last
+    would be waited for.
+    """
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+        items.sort(key=lambda item: -slow[item.path])
     if "bench" in config.option.markexpr:
         return
     left_out = [item for item in items if item.get_closest_marker("bench")]

@@ -251,8 +251,8 @@ def test_the_samples_are_never_contradicted(root: Path, record_property: object)
 
 def test_hostile_texts_take_no_time() -> None:
     """Long texts made of the words that are looked for are read in a moment."""
-    started = time.perf_counter()
+    started = time.process_time()
     hostile = "Le présent arrêté, " * 3000 + "entre en vigueur le " * 3000 + "articles 1, 2, 3 " * 3000
     validity.stated(blocks(hostile), TITLE, "fr")
     validity.of_sections(outline(blocks(f"Article 1er\n{hostile}")))
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10

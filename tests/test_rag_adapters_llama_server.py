@@ -68,6 +68,7 @@ def test_closing_breaks_the_connection(generator: LlamaPool, server: FakeLlamaSe
     assert stopped(server)
 
 
+@pytest.mark.alone
 def test_cancelling_while_the_server_reads_the_prompt_breaks_the_connection(
     generator: LlamaPool, server: FakeLlamaServer
 ) -> None:

@@ -248,6 +248,7 @@ def test_in_the_end_it_is_said_what_was_staged(double: QdrantDouble, monkeypatch
     store.close()
 
 
+@pytest.mark.alone
 def test_the_server_says_when_to_come_back(double: QdrantDouble) -> None:
     """``Retry-After`` of a 429 and of a 503 is waited for, where the own pause would be shorter."""
     store = hasty(double)

@@ -62,7 +62,7 @@ def test_leveling_moves_no_character() -> None:
 
 def test_a_long_hostile_text_is_read_in_linear_time() -> None:
     """Names that never end do not stop the service."""
-    started = time.perf_counter()
+    started = time.process_time()
     for text in ("code de la ", "annexe ii code ", "c. ", "code des pensions ", "cgi ann. "):
         list(codes(text * 5_000))
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5

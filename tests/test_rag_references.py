@@ -333,7 +333,7 @@ def test_what_is_no_date_is_left_alone(text: str) -> None:
 
 def test_a_long_hostile_text_is_read_in_linear_time() -> None:
     """A text made to confuse the grammar does not stop the service."""
-    started = time.perf_counter()
+    started = time.process_time()
     references("article " * 20_000 + "L. 1-" * 20_000 + "articles 1, " * 10_000 + "décision n° " * 10_000)
     periods("1 janvier " * 20_000)
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5

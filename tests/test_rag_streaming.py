@@ -20,6 +20,8 @@ from rag.errors import Overloaded
 from rag.types import Answer, Event, Question, Status
 from tests.rag_server import LEAVE, QUESTION, Parts, Writer, parts, serving, slow_writer
 
+pytestmark = pytest.mark.alone
+
 SOON = 2.0
 """Seconds within which a model must have stopped."""
 

@@ -186,6 +186,7 @@ def test_a_model_that_fails_still_gives_an_answer(place: Place) -> None:
 
 @pytest.mark.parametrize("place", [slow_writer], indirect=True)
 @pytest.mark.alone
+@pytest.mark.alone
 @pytest.mark.parametrize("forgotten", [False, True])
 def test_stop_frees_the_model(place: Place, forgotten: bool) -> None:
     """Within a second; the passages stay, unless nobody is there to see them."""
