@@ -19,18 +19,21 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
-from rag import api_chat, api_documents, api_metrics, api_runs, installed, problems, schemas
+from rag import api_chat, api_documents, api_history, api_metrics, api_runs, installed, problems, schemas
 from rag import identity as access
 from rag.api_guard import Guard
 from rag.api_service import ALL, Caller, Identity, Served, Service, Vauban, corpora_of, visible
 from rag.errors import BadRequest, NotFound, VaubanError
 from rag.gauges import Gauges
+from rag.history import History
+from rag.idempotency import Repeats
 from rag.metrics import Metrics
 from rag.problems import Refusal
 from rag.request_log import Pseudonyms, RequestLog
 from rag.seams import Inbox
 from rag.streaming import Answers
 from rag.types import Chunk, Hit, Matrix, Principal, Question
+from rag.upkeep import Upkeep
 
 router = APIRouter()
 
@@ -68,6 +71,7 @@ def create_app(
     """
     identity = identity or access.Identity(vauban.settings, vauban.local, vauban.database, server_token=token)
     metrics, pseudonyms = Metrics(), Pseudonyms()
+    history, repeats = _history(vauban), Repeats(vauban.database)
     app = Application(
         title="Vauban",
         summary="Questions about regulations, answered with their sources.",
@@ -91,22 +95,44 @@ def create_app(
         identity=identity,
         # One question is with the model while `queue` wait for it.
         answers=Answers(vauban.settings.queue + 1, vauban.settings.queue_per_user),
+        history=history,
+        repeats=repeats,
+        upkeep=Upkeep((history.expire, repeats.expire, vauban.database.scrub)),
         metrics=metrics,
         pseudonyms=pseudonyms,
     )
     log = RequestLog(vauban.settings.slow_seconds, pseudonyms)
     app.add_middleware(Guard, settings=vauban.settings, identity=identity, metrics=metrics, log=log)
     metrics.watch(Gauges(app.state.service, installed.version()))
-    for part in (router, api_metrics.router, api_chat.router, api_documents.router, api_runs.router):
+    for part in (
+        router,
+        api_metrics.router,
+        api_chat.router,
+        api_history.router,
+        api_documents.router,
+        api_runs.router,
+    ):
         app.include_router(part)
     app.add_api_route("/v1/{rest:path}", nothing_here, methods=list(METHODS), include_in_schema=False)
     return app
 
 
+def _history(vauban: Vauban) -> History:
+    """What a person deletes, the model is to let go of as well."""
+
+    def forgotten(owner: str) -> None:
+        if vauban.generator is not None:
+            vauban.generator.forget(owner)
+
+    return History(vauban.database, vauban.catalog, vauban.settings.history_days, forgotten)
+
+
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """While the server stops, the answers in the making stop as well."""
+    app.state.service.upkeep.start()
     yield
+    app.state.service.upkeep.stop()
     app.state.service.answers.close()
     app.state.service.identity.close()
 
@@ -236,17 +262,6 @@ def _text_as_chunk(index: int, text: str) -> Chunk:
         start=0,
         end=len(text),
     )
-
-
-@router.post(
-    "/v1/feedback", status_code=201, response_model=schemas.FeedbackResponse, tags=["chat"], summary="Judge an answer"
-)
-def give_feedback(body: schemas.FeedbackRequest, service: Served, principal: Caller) -> schemas.FeedbackResponse:
-    """A thumb up or down, with a reason and a comment, for the maintainers of the corpora."""
-    stored = service.vauban.catalog.add_feedback(
-        answer=body.answer, principal=principal.name, thumb=body.thumb, reason=body.reason, comment=body.comment
-    )
-    return schemas.FeedbackResponse(id=str(stored))
 
 
 # --- probes --------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from rag import problems, request_log, schemas, structured
+from rag import history, problems, request_log, schemas, structured
 from rag.api_service import Caller, Served, Service, corpora_of, visible
 from rag.errors import BadRequest, Cancelled, VaubanError
 from rag.history import Past

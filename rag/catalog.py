@@ -1,4 +1,4 @@
-"""The catalog: corpora, which snapshot of each is published, their documents, runs and feedback.
+"""The catalog: corpora, which snapshot of each is published, their documents and runs.
 
 Publishing and rolling back are one row here; the vector store never learns of them. Every change is one
 transaction, durable when the method returns. Access rules are no part of a snapshot: :meth:`Catalog.declare` and
@@ -151,17 +151,6 @@ _rejections = sa.Table(
     sa.Column("detail", Text, nullable=False),
     sa.Index("ix_rejections_run", "run"),
 )
-_feedback = sa.Table(
-    "feedback",
-    metadata,
-    sa.Column("id", Text, primary_key=True),
-    sa.Column("answer", Text, nullable=False),
-    sa.Column("thumb", Text, nullable=False),
-    sa.Column("reason", Text),
-    sa.Column("comment", Text, nullable=False),
-    sa.Column("principal", Text, nullable=False),
-    sa.Column("created", Text, nullable=False),
-)
 
 
 class DocumentState(StrEnum):
@@ -240,19 +229,6 @@ class Refusal:
     reason: str
     detail: str
     at: dt.datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Feedback:
-    """What a person thought of an answer, by the id of its completion."""
-
-    id: str
-    answer: str
-    thumb: str
-    reason: str | None
-    comment: str
-    principal: str
-    created: dt.datetime
 
 
 class Catalog:
@@ -574,17 +550,23 @@ class Catalog:
                     found.setdefault(identifier, set()).add(title)
         return {identifier: frozenset(titles) for identifier, titles in found.items()}
 
-    def audiences(self, corpus: str) -> dict[str, frozenset[tuple[frozenset[str], int]]]:
-        """The groups and clearance that the kept versions of each document have."""
+    def audiences(
+        self, corpus: str, documents: Collection[str] | None = None
+    ) -> dict[str, frozenset[tuple[frozenset[str], int]]]:
+        """The groups and clearance that the kept versions of each document have: of ``documents``, or of all."""
         groups = sa.cast(_documents.c.groups, Text).label("groups")  # as text: one of few, parsed once
         query = sa.select(_documents.c.id, groups, _documents.c.clearance).where(_documents.c.corpus == corpus)
+        queries = [query]
+        if documents is not None:
+            queries = [query.where(_documents.c.id.in_(some)) for some in batches(set(documents), MOST_BOUND)]
         read: dict[str, frozenset[str]] = {}
         found: dict[str, set[tuple[frozenset[str], int]]] = {}
         with self._database.reading() as connection:
-            for identifier, written, clearance in connection.execute(query.distinct()):
-                if written not in read:
-                    read[written] = frozenset(json.loads(written))
-                found.setdefault(identifier, set()).add((read[written], clearance))
+            for one in queries:
+                for identifier, written, clearance in connection.execute(one.distinct()):
+                    if written not in read:
+                        read[written] = frozenset(json.loads(written))
+                    found.setdefault(identifier, set()).add((read[written], clearance))
         return {identifier: frozenset(audiences) for identifier, audiences in found.items()}
 
     def restrict(self, corpus: str, document: str, groups: Collection[str], clearance: int) -> None:
@@ -795,38 +777,6 @@ class Catalog:
         query = sa.select(_retrievals.c.document, _retrievals.c.times).where(_retrievals.c.corpus == corpus)
         with self._database.reading() as connection:
             return {row.document: row.times for row in connection.execute(query)}
-
-    # --- feedback
-
-    def add_feedback(
-        self, *, answer: str, thumb: str, principal: str, reason: str | None = None, comment: str = ""
-    ) -> str:
-        """Keep what a person thought of an answer; the id of the note."""
-        note = uuid.uuid4().hex
-        with self._database.writing() as connection:
-            connection.execute(
-                _feedback.insert().values(
-                    id=note,
-                    answer=answer,
-                    thumb=thumb,
-                    reason=reason,
-                    comment=comment,
-                    principal=principal,
-                    created=_now().isoformat(),
-                )
-            )
-        return note
-
-    def feedback(self) -> list[Feedback]:
-        """All of it, oldest first."""
-        with self._database.reading() as connection:
-            rows = connection.execute(sa.select(_feedback).order_by(_feedback.c.created, _feedback.c.id)).all()
-        return [
-            Feedback(
-                row.id, row.answer, row.thumb, row.reason, row.comment, row.principal, _moment(row.created) or _now()
-            )
-            for row in rows
-        ]
 
     # --- lineages, remembered
 

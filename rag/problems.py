@@ -49,6 +49,7 @@ _TITLES: Mapping[int, tuple[str, str]] = {
     409: ("Impossible dans l'état actuel", "Conflict"),
     413: ("Demande trop grande", "Content too large"),
     421: ("Mauvais serveur", "Misdirected request"),
+    422: ("Demande contradictoire", "Unprocessable content"),
     429: ("Trop de demandes", "Too many requests"),
     499: ("Demande abandonnée", "Client closed request"),
     500: ("Erreur interne", "Internal error"),

@@ -261,10 +261,12 @@ class Options(Received):
 
     ``corpora`` narrows the assistant's own; ``as_of`` is the day on which the rules must be in force (default:
     today in Paris); ``language`` is that of the answer (default: the question's); ``search_results`` adds the
-    passages in Albert's shape.
+    passages in Albert's shape. ``conversation`` is the id of one of the caller's: the question goes on with it, what
+    the caller may still read of it is the history, whatever else ``messages`` hold, and question and answer are kept.
     """
 
     corpora: list[Name] | None = Field(None, min_length=1, max_length=50)
+    conversation: Name | None = None
     as_of: Day | None = None
     language: Literal["fr", "en"] | None = None
     search_results: bool = False
@@ -721,6 +723,141 @@ class FeedbackRequest(Received):
 
 class FeedbackResponse(Sent):
     id: str
+
+
+class Listed(Sent):
+    """One page of a list: ``next`` is what to send as ``after`` for the one that follows, null at the end."""
+
+    object: Literal["list"] = "list"
+    has_more: bool = False
+    next: str | None = None
+
+
+class Feedback(Sent):
+    """What the caller thought of an answer."""
+
+    id: str
+    answer: str
+    thumb: Literal["up", "down"]
+    reason: str | None
+    comment: str
+    created: int
+
+
+class Feedbacks(Listed):
+    data: list[Feedback]
+    first_id: str | None = None
+    last_id: str | None = None
+
+
+class RestsOn(Sent):
+    """What an answer rests on: a document, or with null the corpus as a whole."""
+
+    corpus: str
+    document: str | None
+
+
+class ReceivedFeedback(Sent):
+    """What somebody thought of an answer that rests on a corpus; who it was is not said, and no more than the day."""
+
+    id: str
+    answer: str
+    thumb: Literal["up", "down"]
+    reason: str | None
+    comment: str
+    day: dt.date
+    rests_on: list[RestsOn]
+
+
+class ReceivedFeedbacks(Listed):
+    data: list[ReceivedFeedback]
+
+
+# --- conversations -------------------------------------------------------------------------------------
+
+LONGEST_TITLE = 200
+
+
+class ConversationRequest(Received):
+    """A new conversation; without a title it takes its first question for one."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"title": "Mutation outre-mer"}]})
+
+    title: Text = Field("", max_length=LONGEST_TITLE)
+
+
+class ConversationChange(Received):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"title": "Mutation à La Réunion"}]})
+
+    title: Text = Field(min_length=1, max_length=LONGEST_TITLE)
+
+
+class Conversation(Sent):
+    """``exchanges`` counts the questions asked in it."""
+
+    id: str
+    object: Literal["conversation"] = "conversation"
+    title: str
+    created: int
+    updated: int
+    exchanges: int
+
+
+class Conversations(Listed):
+    data: list[Conversation]
+    first_id: str | None = None
+    last_id: str | None = None
+
+
+class ConversationMessage(Sent):
+    """One message. An answer says by ``answer`` which completion it was; its passages have no text (see their ``url``).
+
+    ``withheld`` is true for an answer that rests on a text that its reader may no longer read, or that is gone.
+    """
+
+    id: str
+    object: Literal["conversation.message"] = "conversation.message"
+    role: Literal["user", "assistant"]
+    content: str | None
+    created: int
+    answer: str
+    withheld: bool = False
+    vauban: Vauban | None = None
+
+
+class ConversationMessages(Listed):
+    data: list[ConversationMessage]
+    first_id: str | None = None
+    last_id: str | None = None
+
+
+class ExportedConversation(Conversation):
+    """A line of an export: a conversation; its messages follow."""
+
+    type: Literal["conversation"] = "conversation"
+
+
+class ExportedMessage(ConversationMessage):
+    """A line of an export: a message of the conversation above it."""
+
+    type: Literal["message"] = "message"
+    conversation: str
+
+
+class ExportedAnswer(Sent):
+    """A line of an export: that an answer was given outside of a conversation; what it rests on, where not withheld."""
+
+    type: Literal["answer"] = "answer"
+    answer: str
+    created: int
+    withheld: bool
+    rests_on: list[RestsOn]
+
+
+class ExportedFeedback(Feedback):
+    """A line of an export: feedback that was given."""
+
+    type: Literal["feedback"] = "feedback"
 
 
 class SyncRequest(Received):

@@ -26,6 +26,7 @@ from rag.catalog import Catalog, DocumentRow
 from rag.database import Database
 from rag.engine import Engine, Library
 from rag.errors import Cancelled, ModelError, NotFound
+from rag.history import Feedback, History
 from rag.home import Home
 from rag.queue import QueueState, Turns
 from rag.recording import Making
@@ -265,6 +266,11 @@ class Parts:
         rows = [DocumentRow(of, "digest", len(parts)) for of, parts in documents]
         self.catalog.publish(draft, added=rows, removed=[], stale=[], chunks=len(chunks))
         return draft.number
+
+
+def feedback(vauban: Parts) -> list[Feedback]:
+    """All that was given, oldest first."""
+    return History(vauban.database, vauban.catalog, 1).all_feedback()
 
 
 def parts(

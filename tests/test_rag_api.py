@@ -24,7 +24,7 @@ from rag.api import create_app
 from rag.errors import ModelError, NotFound, OperatorError, StoreError, VaubanError
 from rag.types import Corpus, SyncOptions
 from tests.legi_dump import decree
-from tests.rag_server import LEAVE, MEALS, QUESTION, TOKEN, ListInbox, Parts, Writer, chunk, document, parts
+from tests.rag_server import LEAVE, MEALS, QUESTION, TOKEN, ListInbox, Parts, Writer, chunk, document, feedback, parts
 
 OWNER = {"Authorization": f"Bearer {TOKEN}"}
 LEAVE_FILE = "/v1/corpora/rh/documents/conges"
@@ -618,7 +618,7 @@ def test_feedback_is_kept_with_the_name_of_its_giver(client: TestClient, vauban:
     given = {"answer": answer, "thumb": "down", "reason": "outdated", "comment": "Changé en janvier."}
     response = client.post("/v1/feedback", json=given)
     assert response.status_code == 201
-    (kept,) = vauban.catalog.feedback()
+    (kept,) = feedback(vauban)
     assert (kept.id, kept.answer, kept.reason, kept.principal) == (response.json()["id"], answer, "outdated", "local")
 
 

@@ -17,7 +17,7 @@ import pytest
 from rag import schemas
 from rag.adapters.fake import ScriptedGenerator, crashes
 from rag.api import create_app
-from tests.rag_server import QUESTION, Parts, Writer, parts, serving, slow_writer
+from tests.rag_server import QUESTION, Parts, Writer, feedback, parts, serving, slow_writer
 from ui import handlers
 from ui.client import ApiError, Client
 from ui.handlers import Asked, Conversation, Mistake, Stop, Stops
@@ -185,7 +185,6 @@ def test_a_model_that_fails_still_gives_an_answer(place: Place) -> None:
 
 
 @pytest.mark.parametrize("place", [slow_writer], indirect=True)
-@pytest.mark.alone
 @pytest.mark.alone
 @pytest.mark.parametrize("forgotten", [False, True])
 def test_stop_frees_the_model(place: Place, forgotten: bool) -> None:

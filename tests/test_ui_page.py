@@ -22,7 +22,7 @@ import uvicorn
 from rag.api import create_app
 from rag.identity import Identity
 from rag.seams import Generator
-from tests.rag_server import LEAVE, QUESTION, Parts, Writer, chunk, document, parts
+from tests.rag_server import LEAVE, QUESTION, Parts, Writer, chunk, document, feedback, parts
 from ui.app import mount
 
 if TYPE_CHECKING:
