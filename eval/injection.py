@@ -16,6 +16,7 @@ from eval.answers import fold
 from eval.hostile import CORPUS, Attack
 from rag.engine import Engine
 from rag.errors import VaubanError
+from rag.queue import QueueState, Turns
 from rag.seams import Generator
 from rag.types import Answer, Message, Policy, Principal, Question, Sampling, Status, Told
 
@@ -169,6 +170,13 @@ class Obedient:
                 return
             for marks in (*(f"[{n}]" for n in range(1, passages + 1)), "[1][2]", ""):
                 yield f"{order.rstrip('.')} {marks}.\n"
+
+    @property
+    def queue(self) -> QueueState:
+        return Turns(1).state
+
+    def forget(self, owner: str) -> None:
+        """Nothing is held."""
 
     def close(self) -> None:
         """Nothing is held."""
