@@ -7,36 +7,49 @@ elsewhere: ``/openapi.json`` describes everything.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import numpy as np
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
-from rag import api_chat, api_documents, api_history, api_metrics, api_runs, installed, problems, schemas
+from rag import (
+    api_chat,
+    api_corpora,
+    api_documents,
+    api_history,
+    api_metrics,
+    api_runs,
+    api_search,
+    api_sign_in,
+    api_uploads,
+    installed,
+    problems,
+    schemas,
+)
 from rag import identity as access
 from rag.api_guard import Guard
 from rag.api_service import ALL, Caller, Identity, Served, Service, Vauban, corpora_of, visible
-from rag.errors import BadRequest, NotFound, VaubanError
+from rag.errors import NotFound, VaubanError
 from rag.gauges import Gauges
 from rag.history import History
 from rag.idempotency import Repeats
+from rag.limits import EachAtOnce
 from rag.metrics import Metrics
-from rag.problems import Refusal
 from rag.request_log import Pseudonyms, RequestLog
 from rag.seams import Inbox
 from rag.streaming import Answers
-from rag.types import Chunk, Hit, Matrix, Principal, Question
+from rag.types import Principal
 from rag.upkeep import Upkeep
 
 router = APIRouter()
 
+SEARCHES_AT_ONCE = 8
+"""Searches and encodings of one person under way; more would only wait for each other's processors."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _PROBLEM = {
     "model": schemas.Problem,
@@ -98,19 +111,31 @@ def create_app(
         history=history,
         repeats=repeats,
         upkeep=Upkeep((history.expire, repeats.expire, vauban.database.scrub)),
+        searching=EachAtOnce(SEARCHES_AT_ONCE),
         metrics=metrics,
         pseudonyms=pseudonyms,
     )
     log = RequestLog(vauban.settings.slow_seconds, pseudonyms)
-    app.add_middleware(Guard, settings=vauban.settings, identity=identity, metrics=metrics, log=log)
+    app.add_middleware(
+        Guard,
+        settings=vauban.settings,
+        identity=identity,
+        metrics=metrics,
+        log=log,
+        uploads=api_uploads.room(vauban.settings.file_megabytes),
+    )
     metrics.watch(Gauges(app.state.service, installed.version()))
     for part in (
         router,
         api_metrics.router,
         api_chat.router,
+        api_search.router,
         api_history.router,
+        api_corpora.router,
+        api_uploads.router,
         api_documents.router,
         api_runs.router,
+        api_sign_in.router,
     ):
         app.include_router(part)
     app.add_api_route("/v1/{rest:path}", nothing_here, methods=list(METHODS), include_in_schema=False)
@@ -137,7 +162,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.service.identity.close()
 
 
-# --- assistants, search, vectors -----------------------------------------------------------------------
+# --- assistants -----------------------------------------------------------------------
 
 
 @router.get(
@@ -162,106 +187,6 @@ def _models(service: Service, principal: Principal) -> list[schemas.Model]:
         for name, corpus in seen.items()
     ]
     return [card for card in cards if principal.assistants is None or card.id in principal.assistants]
-
-
-@router.post(
-    "/v1/search", response_model=schemas.SearchResponse, tags=["search"], summary="The best passages, no answer"
-)
-def search(body: schemas.SearchRequest, service: Served, principal: Caller) -> schemas.SearchResponse:
-    """What an answer would be made from, best first."""
-    corpora = tuple(dict.fromkeys(body.corpora)) if body.corpora else None
-    question = Question(text=body.question, principal=principal, corpora=corpora, as_of=body.as_of)
-    engine = service.vauban.engine
-    hits = engine.search(question, body.limit)
-    scope = engine.scope(question)
-    return schemas.SearchResponse(
-        hits=schemas.hits(hits, scope.snapshots), as_of=scope.as_of, snapshots=scope.snapshots
-    )
-
-
-@router.post("/v1/embeddings", response_model=schemas.Embeddings, tags=["search"], summary="The vectors of texts")
-def embed(body: schemas.EmbeddingsRequest, service: Served, principal: Caller) -> schemas.Embeddings:
-    """By the embedder that searches. `input_type` is `passage`, or `query` for a question."""
-    embedder = service.vauban.embedder
-    if body.model not in {service.vauban.settings.embedder, embedder.fingerprint}:
-        corpora_of(body.model, visible(service, principal), principal)
-    texts = [body.input] if isinstance(body.input, str) else body.input
-    if not texts or len(texts) > schemas.MOST_TEXTS or not all(texts):
-        raise Refusal(
-            f"`input` takes 1 to {schemas.MOST_TEXTS} texts, none of them empty",
-            f"« input » prend 1 à {schemas.MOST_TEXTS} textes, aucun vide",
-            code="invalid_request",
-            field="input",
-        )
-    if body.dimensions not in {None, embedder.dimension}:
-        raise Refusal(
-            f"this embedder has {embedder.dimension} dimensions and no others",
-            f"ce modèle de plongement a {embedder.dimension} dimensions, et pas d'autres",
-            code="unsupported_parameter",
-            field="dimensions",
-        )
-    if body.input_type == "query":
-        vectors: Matrix = np.stack([embedder.embed_query(text) for text in texts])
-    else:
-        vectors = embedder.embed_passages(texts)
-    in_base64 = body.encoding_format == "base64"
-    return schemas.Embeddings(
-        model=embedder.fingerprint,
-        data=[
-            schemas.Embedding(
-                index=index,
-                embedding=base64.b64encode(vector.astype("<f4").tobytes()).decode() if in_base64 else vector.tolist(),
-            )
-            for index, vector in enumerate(vectors)
-        ],
-    )
-
-
-@router.post(
-    "/v1/rerank", response_model=schemas.RerankResponse, tags=["search"], summary="Texts ordered by a question"
-)
-def rerank(body: schemas.RerankRequest, service: Served) -> schemas.RerankResponse:
-    """By the cross-encoder of the search; 501 where none is configured."""
-    reranker = service.vauban.reranker
-    if reranker is None:
-        raise Refusal(
-            "no reranker is configured on this server",
-            "aucun modèle de reclassement n'est configuré sur ce serveur",
-            code="no_reranker",
-            status=501,
-        )
-    if not body.query.strip():
-        raise BadRequest("the query is empty", "la requête est vide", code="empty_question")
-    hits = [Hit(_text_as_chunk(index, text), 0.0) for index, text in enumerate(body.documents)]
-    ordered = reranker.rerank(body.query, hits)[: body.top_n]
-    return schemas.RerankResponse(
-        model=reranker.fingerprint,
-        results=[
-            schemas.Reranked(
-                index=hit.chunk.ordinal,
-                relevance_score=hit.score,
-                document=schemas.RerankedText(text=hit.chunk.text) if body.return_documents else None,
-            )
-            for hit in ordered
-        ],
-    )
-
-
-def _text_as_chunk(index: int, text: str) -> Chunk:
-    """A text that belongs to no document, for the reranker, which orders chunks."""
-    return Chunk(
-        id=f"{index:06}",
-        corpus="",
-        document="",
-        title="",
-        reference="",
-        path=(),
-        text=text,
-        ordinal=index,
-        language="",
-        start=0,
-        end=len(text),
-    )
 
 
 # --- probes --------------------------------------------------------------------------------------------

@@ -9,18 +9,19 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from fastapi import APIRouter, Request
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
-from rag import history, problems, request_log, schemas, structured
+from rag import history, problems, recording, request_log, schemas, structured
 from rag.api_service import Caller, Served, Service, corpora_of, visible
 from rag.errors import BadRequest, Cancelled, VaubanError
 from rag.history import Past
 from rag.problems import Refusal
 from rag.schemas import Chunk, ChunkChoice, Delta, VaubanDelta
 from rag.seams import Generator
-from rag.streaming import BEAT, DONE, EventStream, Running, event, while_connected
+from rag.streaming import BEAT, DONE, EventStream, Make, Running, event, while_connected
 from rag.structured import Keyed
-from rag.types import Answer, Event, PassagesFound, Principal, Question, Sampling, Sentence, Status, Turn, Waiting
+from rag.types import Answer, Event, PassagesFound, Principal, Question, Sampling, Sentence, Status, Told, Turn, Waiting
 
 router = APIRouter()
 
@@ -62,6 +63,7 @@ class _Asked:
     search_results: bool
     include_usage: bool
     base: str
+    request: str
 
 
 @router.post(
@@ -85,24 +87,10 @@ async def complete(body: schemas.ChatRequest, request: Request, service: Served,
 
     A client that goes away stops the model, streaming or not.
     """
-    asked = _read(body, service, principal, str(request.base_url).rstrip("/"))
+    # What the caller may see is read from the catalog: not in the event loop, where everybody would wait for it.
+    asked = await run_in_threadpool(_read, body, service, principal, request)
     ignored = {IGNORED: "system"} if any(_is_system(message) for message in body.messages) else {}
-    engine, seconds = service.vauban.engine, service.vauban.settings.answer_seconds
-    running = service.answers.start(
-        lambda cancelled, waiting: service.history.kept(
-            engine.answer(
-                asked.question,
-                sampling=asked.sampling,
-                cancelled=cancelled,
-                waiting=waiting,
-                seconds=seconds,
-                form=asked.form,
-            ),
-            principal,
-            history.Asked(asked.id, asked.created, asked.question.text, asked.past),
-        ),
-        principal.owner,
-    )
+    running = service.answers.start(_made(service, asked), principal.owner)
     events = running.events()
     try:
         # Nothing is sent before the first event: what the engine refuses still gets its own status.
@@ -121,6 +109,26 @@ async def complete(body: schemas.ChatRequest, request: Request, service: Served,
     stream = EventStream(_stream(asked, first, events, running, service, problems.language_of(request.scope)))
     stream.headers.update(ignored)
     return stream
+
+
+def _made(service: Service, asked: _Asked) -> Make:
+    """How the answer is made: recorded before it is finished, and then kept for the person whose it is."""
+    vauban, principal = service.vauban, asked.question.principal
+
+    def make(cancelled: Callable[[], bool], waiting: Callable[[Told], None]) -> Iterator[Event]:
+        events = vauban.engine.answer(
+            asked.question,
+            sampling=asked.sampling,
+            cancelled=cancelled,
+            waiting=waiting,
+            seconds=vauban.settings.answer_seconds,
+            form=asked.form,
+        )
+        recorded = recording.Asked(asked.id, asked.question, asked.sampling, asked.form, asked.request)
+        kept = history.Asked(asked.id, asked.created, asked.question.text, asked.past)
+        return service.history.kept(recording.kept(vauban, recorded, events), principal, kept)
+
+    return make
 
 
 async def _first(events: AsyncGenerator[Event | None, None]) -> Event:
@@ -266,7 +274,7 @@ def _count(service: Service, asked: _Asked, running: Running, answer: Answer) ->
     )
 
 
-def _read(body: schemas.ChatRequest, service: Service, principal: Principal, base: str) -> _Asked:
+def _read(body: schemas.ChatRequest, service: Service, principal: Principal, request: Request) -> _Asked:
     """What a request asks.
 
     Raises:
@@ -310,7 +318,8 @@ def _read(body: schemas.ChatRequest, service: Service, principal: Principal, bas
         past=past,
         search_results=options.search_results,
         include_usage=bool(body.stream_options and body.stream_options.include_usage),
-        base=base,
+        base=str(request.base_url).rstrip("/"),
+        request=request.state.request_id,
     )
 
 

@@ -20,6 +20,7 @@ from rag.engine import Engine
 from rag.errors import ModelError, NotFound
 from rag.history import History
 from rag.idempotency import Repeats
+from rag.limits import EachAtOnce
 from rag.metrics import Metrics
 from rag.problems import Refusal
 from rag.recording import Making
@@ -28,7 +29,7 @@ from rag.seams import Embedder, Generator, Inbox, Reranker, VectorStore
 from rag.settings import Settings
 from rag.standing import Standing
 from rag.streaming import Answers
-from rag.types import Corpus, Principal, Role
+from rag.types import Access, Corpus, Principal, Role
 from rag.upkeep import Upkeep
 
 ALL = "vauban"
@@ -37,6 +38,9 @@ ALL = "vauban"
 
 class Files(Protocol):
     """Where source files are kept, by the SHA-256 of their bytes."""
+
+    @property
+    def uploads(self) -> Path: ...
 
     def file(self, sha256: str) -> Path: ...
 
@@ -91,6 +95,19 @@ class Identity(Protocol):
         """
         ...
 
+    @property
+    def takes_secrets(self) -> bool:
+        """Whether a key or a token can be given on the sign-in page."""
+        ...
+
+    def sign_in(self, secret: str) -> str | None:
+        """A session of the page for whoever gives a key or a token; its secret. ``None``: it proves nothing."""
+        ...
+
+    def sign_out(self, secret: str) -> None:
+        """End the session of a cookie."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -103,6 +120,7 @@ class Service:
     token: str
     identity: Identity
     answers: Answers
+    searching: EachAtOnce
     history: History
     repeats: Repeats
     upkeep: Upkeep
@@ -194,6 +212,43 @@ def check_maintains(principal: Principal, corpus: str) -> None:
     """
     if not principal.may_maintain(corpus):
         raise _forbidden(f"you do not maintain the corpus `{corpus}`", f"vous ne maintenez pas le corpus « {corpus} »")
+
+
+def check_feeds(service: Service, principal: Principal, corpus: str) -> None:
+    """Refuse whoever may not feed a corpus; the user who runs the server may feed any.
+
+    Raises:
+        NotFound: they may not even see it, or there is none.
+        Refusal: 403, they may only read it.
+    """
+    if principal.access is not Access.SERVER and corpus not in visible(service, principal):
+        raise unknown_corpus(corpus)
+    check_maintains(principal, corpus)
+
+
+def unknown_corpus(corpus: str) -> NotFound:
+    """What is said of a corpus that does not exist, and of one that is hidden."""
+    return NotFound(
+        f"there is no corpus `{corpus}` that you may see",
+        f"il n'y a pas de corpus « {corpus} » que vous puissiez voir",
+        code="unknown_corpus",
+    )
+
+
+def inbox_of(service: Service) -> Inbox:
+    """What takes documents in.
+
+    Raises:
+        Refusal: 501, this server does not.
+    """
+    if service.inbox is None:
+        raise Refusal(
+            "this server takes in no documents",
+            "ce serveur n'ingère pas de documents",
+            code="no_inbox",
+            status=501,
+        )
+    return service.inbox
 
 
 def _with(role: Role, principal: Principal) -> Principal:
