@@ -1,10 +1,11 @@
-"""Corpora and documents: what a person may see, the articles, the source file and pictures of its pages.
+"""Documents: what a person may see, the articles, the source file and pictures of its pages.
 
 A document that the caller may not see answers exactly as one that does not exist.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -12,15 +13,15 @@ from itertools import groupby
 from pathlib import PurePosixPath
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import FileResponse, Response
 
-from rag import pages, schemas, textfolders
-from rag.api_service import Caller, Served, Service, visible
+from rag import etags, pages, schemas, textfolders
+from rag.api_service import Caller, Served, Service, unknown_corpus, visible
 from rag.catalog import DocumentRow
 from rag.errors import Conflict, NotFound
-from rag.scope import may_read
-from rag.types import Principal, Scope, Stored
+from rag.scope import may_read, today
+from rag.types import Principal, Scope, Stored, Validity
 
 router = APIRouter(tags=["documents"])
 pictures = pages.Pages()
@@ -36,52 +37,35 @@ Width = Annotated[int, Query(ge=pages.WIDTHS[0], le=pages.WIDTHS[1], description
 Page = Annotated[int, Path(ge=1, le=100_000, description="Number of the page, counting from 1.")]
 
 
-@router.get("/v1/corpora", response_model=schemas.Corpora, summary="The corpora that the caller may search")
-def list_corpora(service: Served, principal: Caller) -> schemas.Corpora:
-    """Each with its human contact and its published snapshot."""
-    lineages = service.vauban.catalog.lineages()
-    return schemas.Corpora(
-        data=[
-            schemas.Corpus(
-                name=corpus.name,
-                title=corpus.title,
-                language=corpus.language,
-                contact=corpus.contact,
-                norm_rank=corpus.norm_rank,
-                snapshot=next(iter(lineages.get(corpus.name, ())), None),
-            )
-            for corpus in visible(service, principal).values()
-        ]
-    )
-
-
 @router.get(
     "/v1/documents", response_model=schemas.Documents, summary="The published documents that the caller may see"
 )
 def list_documents(
     service: Served,
     principal: Caller,
+    request: Request,
     corpus: Annotated[str | None, Query(description="Only this corpus.")] = None,
     limit: Annotated[int, Query(ge=1, le=MOST_DOCUMENTS)] = 100,
     offset: Annotated[int, Query(ge=0, le=10_000_000)] = 0,
-) -> schemas.Documents:
+) -> Response:
     """By corpus, then by id."""
     seen = visible(service, principal)
     if corpus is not None and corpus not in seen:
-        raise _unknown(corpus)
+        raise unknown_corpus(corpus)
     lineages = service.vauban.catalog.lineages()
-    found: list[tuple[DocumentRow, int]] = []
+    rows: list[tuple[DocumentRow, int]] = []
     for name in seen if corpus is None else [corpus]:
         lineage = lineages.get(name)
         if lineage:
-            rows = service.vauban.catalog.documents(name, lineage)
-            found += [(row, lineage[0]) for row in rows if may_read(principal, row.document)]
+            published = service.vauban.catalog.documents(name, lineage)
+            rows += [(row, lineage[0]) for row in published if may_read(principal, row.document)]
     end = offset + limit
-    return schemas.Documents(
-        data=[schemas.document(row.document, row.state, snapshot) for row, snapshot in found[offset:end]],
-        total=len(found),
-        next=end if end < len(found) else None,
+    shown = schemas.Documents(
+        data=[schemas.document(row.document, row.state, snapshot) for row, snapshot in rows[offset:end]],
+        total=len(rows),
+        next=end if end < len(rows) else None,
     )
+    return etags.shown(request, principal, shown)
 
 
 # One segment names a document in the canonical paths; the short ones take its id as it is, slashes and all.
@@ -91,11 +75,31 @@ def list_documents(
     "/v1/corpora/{corpus}/documents/{document}", response_model=schemas.DocumentDetail, summary="A document, by article"
 )
 def read_document(
-    corpus: str, document: str, service: Served, principal: Caller, snapshot: Snapshot = None
-) -> schemas.DocumentDetail:
+    corpus: str, document: str, service: Served, principal: Caller, request: Request, snapshot: Snapshot = None
+) -> Response:
     """Its description and all its articles, whole, as they were at a snapshot."""
-    row, lineage = _found(service, principal, corpus, schemas.document_id(document), snapshot)
-    return _detailed(service, principal, row, lineage)
+    row, lineage = found(service, principal, corpus, schemas.document_id(document), snapshot)
+    return etags.shown(request, principal, detailed(service, principal, row, lineage))
+
+
+@router.get(
+    "/v1/corpora/{corpus}/documents/{document}/articles/{reference}",
+    response_model=schemas.ArticleAt,
+    summary="An article, by an address that survives its versions",
+)
+def read_article(
+    corpus: str,
+    document: str,
+    reference: Annotated[str, Path(max_length=200, description="Its number: `4`, `l3141-3`, `annexe-2`.")],
+    service: Served,
+    principal: Caller,
+    request: Request,
+    snapshot: Snapshot = None,
+    as_of: Annotated[schemas.Day | None, Query(description="The day it is to be in force; default today.")] = None,
+) -> Response:
+    """The version in force on a day, and which others the document has."""
+    row, lineage = found(service, principal, corpus, schemas.document_id(document), snapshot)
+    return etags.shown(request, principal, _article(service, principal, row, lineage, reference, as_of or today()))
 
 
 @router.get(
@@ -104,11 +108,11 @@ def read_document(
     summary="The source file of a document",
 )
 def read_file(
-    corpus: str, document: str, service: Served, principal: Caller, snapshot: Snapshot = None
-) -> FileResponse:
-    """To be saved, never shown by the browser: it may hold anything."""
-    row, _ = _found(service, principal, corpus, schemas.document_id(document), snapshot)
-    return _file(service, row)
+    corpus: str, document: str, service: Served, principal: Caller, request: Request, snapshot: Snapshot = None
+) -> Response:
+    """To be saved, never shown by the browser: it may hold anything. Takes `Range`."""
+    row, _ = found(service, principal, corpus, schemas.document_id(document), snapshot)
+    return _file(service, principal, request, row)
 
 
 @router.get(
@@ -123,20 +127,23 @@ def read_page(
     page: Page,
     service: Served,
     principal: Caller,
+    request: Request,
     snapshot: Snapshot = None,
     width: Width = 1_000,
 ) -> Response:
     """Only documents that are PDF files have pages with pictures."""
-    row, _ = _found(service, principal, corpus, schemas.document_id(document), snapshot)
-    return _picture(service, row, page, width)
+    row, _ = found(service, principal, corpus, schemas.document_id(document), snapshot)
+    return _picture(service, principal, request, row, page, width)
 
 
 @router.get(
     "/v1/documents/{document:path}/file", response_class=FileResponse, summary="The source file, without its corpus"
 )
-def read_file_short(document: str, service: Served, principal: Caller, snapshot: Snapshot = None) -> FileResponse:
+def read_file_short(
+    document: str, service: Served, principal: Caller, request: Request, snapshot: Snapshot = None
+) -> Response:
     row, _ = _found_anywhere(service, principal, document, snapshot)
-    return _file(service, row)
+    return _file(service, principal, request, row)
 
 
 @router.get(
@@ -150,25 +157,26 @@ def read_page_short(
     page: Page,
     service: Served,
     principal: Caller,
+    request: Request,
     snapshot: Snapshot = None,
     width: Width = 1_000,
 ) -> Response:
     row, _ = _found_anywhere(service, principal, document, snapshot)
-    return _picture(service, row, page, width)
+    return _picture(service, principal, request, row, page, width)
 
 
 @router.get(
     "/v1/documents/{document:path}", response_model=schemas.DocumentDetail, summary="A document, without its corpus"
 )
 def read_document_short(
-    document: str, service: Served, principal: Caller, snapshot: Snapshot = None
-) -> schemas.DocumentDetail:
+    document: str, service: Served, principal: Caller, request: Request, snapshot: Snapshot = None
+) -> Response:
     """``document`` is an id that only one corpus of the caller has, or ``corpus/id``."""
     row, lineage = _found_anywhere(service, principal, document, snapshot)
-    return _detailed(service, principal, row, lineage)
+    return etags.shown(request, principal, detailed(service, principal, row, lineage))
 
 
-def _found(
+def found(
     service: Service, principal: Principal, corpus: str, document: str, snapshot: int | None
 ) -> tuple[DocumentRow, tuple[int, ...]]:
     """A document that the caller may see, and the lineage it is seen at.
@@ -177,7 +185,7 @@ def _found(
         NotFound: no such corpus, snapshot or document for this caller.
     """
     if corpus not in visible(service, principal):
-        raise _unknown(corpus)
+        raise unknown_corpus(corpus)
     catalog = service.vauban.catalog
     lineage = catalog.lineages().get(corpus, ()) if snapshot is None else catalog.lineage(corpus, snapshot)
     row = catalog.document(corpus, document, lineage) if lineage else None
@@ -199,30 +207,22 @@ def _found_anywhere(
     corpus, _, rest = document.partition("/")
     places = [(corpus, rest)] if corpus in seen and rest else []
     places += [(name, document) for name in seen]
-    found = []
+    several = []
     for name, named in places:
         try:
-            found.append(_found(service, principal, name, named, snapshot))
+            several.append(found(service, principal, name, named, snapshot))
         except NotFound:
             continue
-    if not found:
+    if not several:
         raise _absent(document)
-    if len(found) > 1:
-        names = ", ".join(row.document.corpus for row, _ in found)
+    if len(several) > 1:
+        names = ", ".join(row.document.corpus for row, _ in several)
         raise Conflict(
             f"several corpora have a document `{document}`: {names}; ask for CORPUS/ID",
             f"plusieurs corpus ont un document « {document} » : {names} ; demandez CORPUS/ID",
             code="ambiguous_document",
         )
-    return found[0]
-
-
-def _unknown(corpus: str) -> NotFound:
-    return NotFound(
-        f"there is no corpus `{corpus}` that you may see",
-        f"il n'y a pas de corpus « {corpus} » que vous puissiez voir",
-        code="unknown_corpus",
-    )
+    return several[0]
 
 
 def _absent(document: str) -> NotFound:
@@ -233,14 +233,70 @@ def _absent(document: str) -> NotFound:
     )
 
 
-def _detailed(
+def detailed(
     service: Service, principal: Principal, row: DocumentRow, lineage: tuple[int, ...]
 ) -> schemas.DocumentDetail:
+    """A document with all its articles, as one person sees them at a lineage."""
     document = row.document
     scope = Scope(principal.groups, principal.clearance, {document.corpus: lineage})
     stored = service.vauban.store.chunks(scope, documents={(document.corpus, document.id)})
     described = schemas.document(document, row.state, lineage[0])
     return schemas.DocumentDetail(**dict(described), articles=_articles(stored))
+
+
+def _article(
+    service: Service,
+    principal: Principal,
+    row: DocumentRow,
+    lineage: tuple[int, ...],
+    reference: str,
+    day: dt.date,
+) -> schemas.ArticleAt:
+    """The version of an article that is in force on ``day``.
+
+    Raises:
+        NotFound: the document has no such article that this person may see.
+    """
+    wanted = schemas.article_slug(reference)
+    whole = detailed(service, principal, row, lineage)
+    versions = [one for one in whole.articles if one.reference and schemas.article_slug(one.reference) == wanted]
+    if not versions:
+        raise NotFound(
+            f"the document has no article `{reference}`",
+            f"le document n'a pas d'article « {reference} »",
+            code="unknown_article",
+        )
+    versions.sort(key=lambda one: (one.valid_from or dt.date.min, one.valid_to or dt.date.max))
+    in_force = [one for one in versions if Validity(one.valid_from, one.valid_to).covers(day)]
+    permalink = schemas.article_url(whole.corpus, whole.id, reference)
+    return schemas.ArticleAt(
+        corpus=whole.corpus,
+        document=whole.id,
+        title=whole.title,
+        reference=versions[0].reference,
+        as_of=day,
+        snapshot=lineage[0],
+        permalink=permalink,
+        article=in_force[-1] if in_force else None,
+        versions=[
+            schemas.ArticleVersion(
+                valid_from=one.valid_from,
+                valid_to=one.valid_to,
+                legal_status=one.legal_status,
+                url=f"{permalink}?as_of={_day_in(one, day)}&snapshot={lineage[0]}",
+            )
+            for one in versions
+        ],
+    )
+
+
+def _day_in(article: schemas.Article, day: dt.date) -> dt.date:
+    """A day on which a version is in force: ``day`` where it is, else its first or last."""
+    if Validity(article.valid_from, article.valid_to).covers(day):
+        return day
+    if article.valid_from is not None:
+        return article.valid_from
+    return day if article.valid_to is None else article.valid_to - dt.timedelta(days=1)
 
 
 def _articles(stored: Sequence[Stored]) -> list[schemas.Article]:
@@ -271,7 +327,7 @@ def _articles(stored: Sequence[Stored]) -> list[schemas.Article]:
     return articles
 
 
-def _file(service: Service, row: DocumentRow) -> FileResponse:
+def _file(service: Service, principal: Principal, request: Request, row: DocumentRow) -> Response:
     path = service.vauban.home.file(row.document.sha256)
     if not path.is_file():
         raise NotFound(
@@ -287,10 +343,18 @@ def _file(service: Service, row: DocumentRow) -> FileResponse:
         name, media_type = f"{name}.zip", "application/zip"
     if not re.fullmatch(r"[\w.+-]+/[\w.+-]+", media_type):
         media_type = "application/octet-stream"
-    return FileResponse(path, media_type=media_type, filename=name, content_disposition_type="attachment")
+    etag = etags.tag(principal, "file", row.document.sha256, row.document.corpus, row.document.id, name)
+    if etags.unchanged(request, etag):
+        return etags.not_modified(etag)
+    headers = {"ETag": etag, **etags.PRIVATE}
+    return FileResponse(
+        path, headers=headers, media_type=media_type, filename=name, content_disposition_type="attachment"
+    )
 
 
-def _picture(service: Service, row: DocumentRow, page: int, width: int) -> Response:
+def _picture(
+    service: Service, principal: Principal, request: Request, row: DocumentRow, page: int, width: int
+) -> Response:
     path = service.vauban.home.file(row.document.sha256)
     if row.document.media_type != pages.PDF or not path.is_file():
         raise NotFound(
@@ -298,8 +362,11 @@ def _picture(service: Service, row: DocumentRow, page: int, width: int) -> Respo
             "ce document n'est pas un PDF : ses pages n'ont pas d'image",
             code="no_pages",
         )
+    etag = etags.tag(principal, "page", row.document.sha256, row.document.corpus, row.document.id, page, width)
+    if etags.unchanged(request, etag):
+        return etags.not_modified(etag)
     return Response(
         pictures.png(path, row.document.sha256, page, width),
         media_type="image/png",
-        headers={"Cache-Control": "private, max-age=300"},
+        headers={"ETag": etag, "Cache-Control": "private, max-age=300", "Vary": etags.PRIVATE["Vary"]},
     )

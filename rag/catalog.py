@@ -737,11 +737,17 @@ class Catalog:
                 raise NotFound(f"there is no run `{run}`", f"il n'y a pas d'exécution « {run} »", code="unknown_run")
             return replace(_run(row), rejected=_rejected(connection, run))
 
-    def runs(self, corpus: str | None = None, limit: int = 20) -> list[RunStatus]:
-        """The latest runs, of one corpus or of all, newest first."""
+    def runs(
+        self, corpora: str | Collection[str] | None = None, limit: int = 20, after: Sequence[Any] | None = None
+    ) -> list[RunStatus]:
+        """The latest runs, of one corpus, of some or of all, newest first; ``after`` is ``created`` and id of one."""
         query = sa.select(_runs).order_by(_runs.c.created.desc(), _runs.c.id).limit(limit)
-        if corpus is not None:
-            query = query.where(_runs.c.corpus == corpus)
+        if corpora is not None:
+            query = query.where(_runs.c.corpus.in_([corpora] if isinstance(corpora, str) else list(corpora)))
+        if after is not None:
+            created, last = after
+            same = sa.and_(_runs.c.created == created, _runs.c.id > last)
+            query = query.where(sa.or_(_runs.c.created < created, same))
         with self._database.reading() as connection:
             rows = connection.execute(query).all()
             return [replace(_run(row), rejected=_rejected(connection, row.id)) for row in rows]
@@ -1044,4 +1050,5 @@ def _run(row: sa.Row[Any]) -> RunStatus:
         error=row.error,
         detail=row.detail,
         kind=RunKind(row.kind),
+        created=row.created,
     )

@@ -11,6 +11,8 @@ them, because clients send many, and refuse by name those that would change the 
 from __future__ import annotations
 
 import datetime as dt
+import re
+import unicodedata
 import urllib.parse
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Literal
@@ -640,6 +642,86 @@ class Corpora(Sent):
     data: list[Corpus]
 
 
+class CorpusDetail(Corpus):
+    """A corpus with the number of its documents that the caller may read.
+
+    ``fed`` says how documents come in: sent one by one, or synced from a folder on the server's side. ``held`` is true
+    after a rollback, until somebody publishes again. ``groups``, ``clearance`` and ``retention`` are told to those who
+    feed the corpus or declare corpora, and null to readers.
+    """
+
+    documents: int
+    fed: Literal["uploads", "folder"]
+    held: bool
+    groups: list[str] | None
+    clearance: int | None
+    retention: int | None
+
+
+class CorpusRequest(Received):
+    """A new corpus that uploads feed. Nobody sees it while ``groups`` is empty; ``["*"]`` is everyone."""
+
+    name: Name
+    title: Text = Field("", max_length=500)
+    language: Text = Field("fr", min_length=2, max_length=3)
+    groups: list[Name] = Field(default_factory=list, max_length=200)
+    clearance: int = Field(0, ge=0, le=1_000_000)
+    contact: Text = Field("", max_length=500)
+    norm_rank: types.NormRank | None = None
+    retention: int = Field(365, ge=0, le=1_000_000, description="Days for which earlier snapshots stay readable.")
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "name": "procedures",
+                    "title": "Procédures internes",
+                    "groups": ["agents"],
+                    "contact": "secretariat@exemple.fr",
+                    "norm_rank": None,
+                }
+            ]
+        },
+    )
+
+
+class CorpusChange(Received):
+    """What is to change of a corpus, at once; what is left out stays."""
+
+    title: Text | None = Field(None, min_length=1, max_length=500)
+    groups: list[Name] | None = Field(None, max_length=200)
+    clearance: int | None = Field(None, ge=0, le=1_000_000)
+    contact: Text | None = Field(None, max_length=500)
+    retention: int | None = Field(None, ge=0, le=1_000_000)
+
+
+class UploadWait(Received):
+    """How a change to a document is carried out."""
+
+    wait: float | None = Field(None, ge=0, le=120, description="Seconds to wait for its end, before a 202.")
+    resume: bool = Field(
+        False, description="After a rollback: what it took back may be published again with this change."
+    )
+
+
+class UploadSaid(UploadWait):
+    """What is said of a document that is sent, in the query or as fields of the form; a form's field wins."""
+
+    name: Text | None = Field(None, min_length=1, max_length=1_000, description="Its file name, of a raw body.")
+    id: Name | None = Field(None, description="Its lasting id; default the file name.")
+    title: Text | None = Field(None, min_length=1, max_length=1_000)
+    language: Text | None = Field(None, min_length=2, max_length=3)
+    norm_rank: types.NormRank | None = None
+    valid_from: Day | None = None
+    valid_to: Day | None = Field(None, description="The first day on which it is no longer in force.")
+    groups: list[Annotated[Text, Field(max_length=200)]] | None = Field(
+        None, max_length=50, description="Only these groups may read it; may be repeated. Default all of its corpus."
+    )
+    clearance: int | None = Field(None, ge=0, le=1_000_000)
+
+
 class Document(Sent):
     """One document at ``snapshot``. ``state`` is ``current``, or ``stale`` when its file's last version failed."""
 
@@ -690,6 +772,32 @@ class Article(Sent):
     valid_to: dt.date | None
     parts: list[Part]
     legal_status: types.LegalStatus | None = None
+
+
+class ArticleVersion(Sent):
+    """One version of an article: when it is in force, and where it is read."""
+
+    valid_from: dt.date | None
+    valid_to: dt.date | None
+    legal_status: types.LegalStatus | None
+    url: str
+
+
+class ArticleAt(Sent):
+    """An article by its lasting address: the version in force on ``as_of``, null where there is none on that day.
+
+    ``permalink`` stays the same when the document is replaced; ``versions`` are those that the published document has.
+    """
+
+    corpus: str
+    document: str
+    title: str
+    reference: str
+    as_of: dt.date
+    snapshot: int
+    permalink: str
+    article: Article | None
+    versions: list[ArticleVersion]
 
 
 class DocumentDetail(Document):
@@ -861,16 +969,24 @@ class ExportedFeedback(Feedback):
 
 
 class SyncRequest(Received):
-    """Make the corpus equal to a folder on the server's side."""
+    """Make the corpus equal to a folder on the server's side; without ``path``, to what was uploaded to it."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"path": "/srv/reglements/rh", "dry_run": True}]})
 
-    path: Text = Field(min_length=1, max_length=4_096)
+    path: Text | None = Field(None, min_length=1, max_length=4_096)
     dry_run: bool = False
     confirm_removals: bool = False
     init: bool = False
     automatic: bool = Field(False, description="Nobody asked for it: it waits where a corpus was rolled back.")
     workers: types.Workers = Field(types.Workers.LOCAL, description="Where the documents are read.")
+
+
+class BackupRequest(Received):
+    """``path`` is a folder on the server's side that does not exist yet."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"path": "/srv/sauvegardes/2025-01-01"}]})
+
+    path: Text = Field(min_length=1, max_length=4_096)
 
 
 class RebuildRequest(Received):
@@ -967,9 +1083,11 @@ class Run(Sent):
 
 
 class Runs(Sent):
-    """The latest ingestions, newest first."""
+    """The latest ingestions, newest first; ``next`` is the ``after`` of the following page, null on the last one."""
 
     data: list[Run]
+    has_more: bool = False
+    next: str | None = None
 
 
 # --- errors and probes ---------------------------------------------------------------------------------
@@ -1051,6 +1169,19 @@ def document_url(corpus: str, document: str, snapshot: int | None = None, rest: 
     quoted = urllib.parse.quote(document_slug(document), safe="")
     query = "" if snapshot is None else f"?snapshot={snapshot}"
     return f"/v1/corpora/{urllib.parse.quote(corpus, safe='')}/documents/{quoted}{rest}{query}"
+
+
+def article_slug(reference: str) -> str:
+    """An article's number as a segment of a URL: ``Article L. 3141-3`` and ``l3141-3`` are one."""
+    plain = unicodedata.normalize("NFKD", reference.replace("º", "o").replace("°", "o")).casefold()
+    plain = "".join(char for char in plain if not unicodedata.combining(char))
+    plain = re.sub(r"^\s*art(icle|\.)?[\s-]+|(?<=\b[a-z])[.* ]+(?=\d)", "", plain)
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
+
+
+def article_url(corpus: str, document: str, reference: str) -> str:
+    """The lasting address of an article."""
+    return document_url(corpus, document, rest=f"/articles/{article_slug(reference)}")
 
 
 def passage(found: types.Passage, snapshot: int | None = None) -> Passage:

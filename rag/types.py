@@ -894,6 +894,8 @@ class RunStatus:
     error: str | None = None
     detail: str = ""
     kind: RunKind = RunKind.SYNC
+    created: str = ""
+    """When it was asked for, as the catalog orders runs."""
 
     @property
     def final(self) -> bool:
