@@ -224,7 +224,7 @@ class _Telling:
             "grammar": self._asked.sampling.grammar,
             "form": None if self._asked.form is None else _shape_written(self._asked.form),
             "text": text,
-            "text_sha256": _sha256(text),
+            "text_sha256": sha256(text),
         }
         if answer is not None:
             body |= _told(answer)
@@ -248,7 +248,7 @@ def _passage(passage: Passage, snapshots: Mapping[str, int]) -> dict[str, object
         "corpus": chunk.corpus,
         "document": chunk.document,
         "snapshot": snapshots.get(chunk.corpus),
-        "sha256": _sha256(chunk.text),
+        "sha256": sha256(chunk.text),
         "score": passage.score,
         "dense": passage.dense,
         "sparse": passage.sparse,
@@ -319,7 +319,7 @@ def _person(principal: Principal) -> dict[str, object]:
         "owner": principal.owner,
         "roles": sorted(principal.roles),
         "rights": rights,
-        "rights_sha256": _sha256(canonical(rights)),
+        "rights_sha256": sha256(canonical(rights)),
     }
 
 
@@ -365,7 +365,7 @@ def _principal(content: Mapping[str, Any]) -> Principal:
 def digest_of(corpus: Corpus) -> str:
     """Sums up what is said of a corpus that changes answers and is no part of its snapshots."""
     said = [asdict(corpus.glossary), corpus.contact, corpus.language, corpus.norm_rank]
-    return _sha256(canonical(said))[:32]
+    return sha256(canonical(said))[:32]
 
 
 def _shape_written(shape: Shape) -> list[object]:
@@ -396,7 +396,8 @@ def _sorted(names: Iterable[str] | None) -> list[str] | None:
     return None if names is None else sorted(names)
 
 
-def _sha256(text: str) -> str:
+def sha256(text: str) -> str:
+    """The hash of a text as bodies and contents hold it."""
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 
