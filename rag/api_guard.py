@@ -36,12 +36,12 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 OPEN_PATHS = frozenset({"/healthz", "/sign-in.css"})
 """What is answered to anybody: the probe of life, and how the sign-in page looks. Compared whole with the path by which
 the route is chosen, decoded as it is there: nothing that only begins or is written like one of them is open."""
-SIGN_IN = "/sign-in"
-"""The one address that asks who calls, and is answered when nobody is known."""
+SIGN_IN, SIGN_OUT = "/sign-in", "/sign-out"
+"""The addresses that ask who calls, and are answered when nobody is known."""
 OWN_PATHS = (
     "/v1",
     SIGN_IN,
-    "/sign-out",
+    SIGN_OUT,
     "/sign-in.css",
     "/healthz",
     "/readyz",
@@ -139,7 +139,7 @@ class Guard:
             standing = await self._identity.standing(scope, through)
         except VaubanError as error:
             nobody = isinstance(error, problems.Refusal) and error.status == 401
-            return None if nobody and scope["path"] == SIGN_IN else error
+            return None if nobody and scope["path"] in {SIGN_IN, SIGN_OUT} else error
         if standing.ambient and scope.get("method", "GET") not in SAFE_METHODS and not _from_own_page(headers):
             return _foreign()
         scope["state"]["standing"] = standing
@@ -237,6 +237,11 @@ def _limited(receive: Receive, most: int) -> Receive:
         return message
 
     return limited
+
+
+def is_loopback_name(host: str) -> bool:
+    """Whether a Host header names this machine itself."""
+    return _host_name(host) in LOOPBACK
 
 
 def _host_name(host: str) -> str:

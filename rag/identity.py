@@ -74,6 +74,7 @@ class Identity:
     ) -> None:
         self.server_token = server_token or new_token()
         self.modes = settings.login
+        self._signs_in = settings.signs_in
         self.sessions = None if database is None else Sessions(database)
         self._local = local
         self._shared = settings.api_key
@@ -88,7 +89,7 @@ class Identity:
     @property
     def open(self) -> bool:
         """Whether everyone who reaches this server is the local person."""
-        return self.modes == {Login.NONE} and not self._shared
+        return not self._signs_in
 
     @property
     def takes_secrets(self) -> bool:
@@ -129,7 +130,7 @@ class Identity:
         standing = self._by_secret(given, headers) if given else None
         if standing is None and self.open:
             return Standing(self._local, Source.LOCAL)
-        if standing is None and through is not None:
+        if standing is None and through is not None and not self._claims(given, headers):
             return Standing(through, Source.STATED)
         if standing is None and not headers.get("authorization"):
             standing = self._by_cookie(headers)
@@ -147,12 +148,23 @@ class Identity:
             return None
         return self.sessions.begin(standing)
 
+    def sign_out(self, secret: str) -> None:
+        """End the session of a cookie, if it is one."""
+        if self.sessions is not None and secret:
+            self.sessions.end(secret)
+
     def page_token(self, scope: Scope) -> str:
         """A token of minutes with which the page calls the API for the person of one of its own requests."""
         standing = standing_of(scope)
         return "" if standing is None else self._pages.mint(standing)
 
     # --- each kind of credential
+
+    def _claims(self, given: str, headers: Mapping[str, str]) -> bool:
+        """Whether a secret that proved nothing was meant for us: a proxy passes on others, which are its own."""
+        ours = given.startswith((KEY_PREFIX, PAGE_PREFIX))
+        bearer = headers.get("authorization", "")[:7].lower() == "bearer "
+        return ours or (bearer and self._provider is not None)
 
     def _by_secret(self, given: str, headers: Mapping[str, str]) -> Standing | None:
         if _same(given, self.server_token):
@@ -271,7 +283,7 @@ def check_exposure(settings: Settings) -> None:
     table = Entitlements.load(settings.login_map)
     if Login.OIDC in settings.login:
         provider(settings, table)
-    if settings.login == {Login.NONE} and not settings.api_key and not is_loopback(settings.host):
+    if not settings.signs_in and not is_loopback(settings.host):
         raise SettingsError(
             f"`host` {settings.host} can be reached from other machines: set `VAUBAN_LOGIN` first (keys, oidc or "
             "proxy), or `VAUBAN_API_KEY`, or listen on 127.0.0.1",

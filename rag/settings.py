@@ -166,6 +166,11 @@ class Settings(BaseModel):
         return self.home.expanduser().absolute()
 
     @property
+    def signs_in(self) -> bool:
+        """Whether callers must say who they are."""
+        return bool(self.login - {Login.NONE}) or bool(self.api_key)
+
+    @property
     def models_dir(self) -> Path:
         return (self.models or self.root / "models").expanduser().absolute()
 

@@ -121,7 +121,7 @@ def test_a_follow_up_takes_the_conversation_along(place: Place) -> None:
 )
 def test_a_mistake_is_said_before_anything_is_sent(form: Asked, message: str) -> None:
     """In words, and without a turn in the conversation."""
-    nowhere = Place(parts=None, client=Client("http://127.0.0.1:1", ""))  # type: ignore[arg-type]  # never reached
+    nowhere = Place(parts=None, client=Client("http://127.0.0.1:1", str))  # type: ignore[arg-type]  # never reached
     with pytest.raises(Mistake) as caught:
         answers(nowhere, form)
     assert message in str(caught.value).replace("\u00a0", " ")
@@ -159,7 +159,7 @@ def test_a_refusal_is_shown_in_its_own_words(place: Place) -> None:
 
 def test_a_wrong_token_is_a_failure_and_not_a_crash(place: Place) -> None:
     """With a key set, the page has no more rights than its token."""
-    failed = answers(Place(place.parts, Client(place.client.url, "wrong")), asked())[-1]
+    failed = answers(Place(place.parts, Client(place.client.url, lambda: "wrong")), asked())[-1]
     assert failed.phase is Phase.FAILED
     assert "clé" in failed.error
 
@@ -168,7 +168,7 @@ def test_a_server_that_is_gone_is_said() -> None:
     """Rather than waited for."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
-    gone = Client(f"http://127.0.0.1:{port}", "")
+    gone = Client(f"http://127.0.0.1:{port}", str)
     failed = answers(Place(parts=None, client=gone), asked())[-1]  # type: ignore[arg-type]  # nothing runs there
     assert (failed.phase, failed.error) == (Phase.FAILED, "")
     with pytest.raises(ApiError):
@@ -291,7 +291,7 @@ def test_a_forged_opinion_changes_nothing(place: Place, given: dict[str, object]
 def test_an_opinion_that_is_lost_is_said(place: Place) -> None:
     """The thumb can be pressed again."""
     turns = (answers(place, asked())[-1],)
-    lost = asyncio.run(handlers.judge(Client("http://127.0.0.1:1", ""), turns, {"turn": 1, "thumb": "up"}, "fr"))
+    lost = asyncio.run(handlers.judge(Client("http://127.0.0.1:1", str), turns, {"turn": 1, "thumb": "up"}, "fr"))
     assert lost[0].fault
     assert not lost[0].thumb
     assert not judged(place, lost, turn=1, thumb="up")[0].fault
@@ -306,4 +306,4 @@ def test_the_corpora_are_those_that_may_be_searched(place: Place) -> None:
 
 def test_the_token_is_not_shown() -> None:
     """Neither in a log nor in an error."""
-    assert "secret" not in repr(Client("http://127.0.0.1:1", "secret"))
+    assert "secret" not in repr(Client("http://127.0.0.1:1", lambda: "secret"))

@@ -47,6 +47,8 @@ class PageSettings(Protocol):
 
     @property
     def language(self) -> str: ...
+    @property
+    def signs_in(self) -> bool: ...
 
 
 def mount(app: FastAPI, settings: PageSettings, url: str, token: Token) -> FastAPI:
@@ -55,18 +57,18 @@ def mount(app: FastAPI, settings: PageSettings, url: str, token: Token) -> FastA
     Every other route must be there already. To be called outside an event loop.
     """
     # In a running loop, because Gradio makes one for each of its locks otherwise, and closes none.
-    mounted = asyncio.run(_mounted(app, Calling(url, token), settings.language))
+    mounted = asyncio.run(_mounted(app, Calling(url, token), settings))
     last = mounted.router.routes[-1]
     assert isinstance(last, Mount)
     last.app = Shell(last.app, settings.language)
     return mounted
 
 
-async def _mounted(app: FastAPI, calling: Calling, language: str) -> FastAPI:
+async def _mounted(app: FastAPI, calling: Calling, settings: PageSettings) -> FastAPI:
     """Gradio's part, every switch that would open more than this page closed."""
     made: FastAPI = gr.mount_gradio_app(
         app,
-        build(calling, language),
+        build(calling, settings.language, account=settings.signs_in),
         path="/",
         footer_links=[],
         run_history=False,
@@ -84,15 +86,15 @@ async def _mounted(app: FastAPI, calling: Calling, language: str) -> FastAPI:
     return made
 
 
-def build(calling: Calling, start: str) -> gr.Blocks:
-    """The layout and its events; ``start`` is the language before anyone chose."""
+def build(calling: Calling, start: str, *, account: bool = False) -> gr.Blocks:
+    """The layout and its events; ``start`` is the language before anyone chose, ``account`` links to signing out."""
     stops = Stops()
     with gr.Blocks(title=say("title", start), analytics_enabled=False, fill_width=True) as page:
         language = gr.State(start)
         turns = gr.State(())
         offered = gr.State([])
         with gr.Row(elem_id="top"):
-            header = _html("header", render.header(start))
+            header = _html("header", render.header(start, account=account))
             other = gr.Button(say("other_language", start), elem_id="other-language", size="sm")
         with gr.Row(elem_id="main"):
             with gr.Column(elem_id="talk"):
@@ -193,7 +195,7 @@ def build(calling: Calling, start: str) -> gr.Blocks:
             shown = "en" if shown == "fr" else "fr"
             return (
                 shown,
-                render.header(shown),
+                render.header(shown, account=account),
                 say("other_language", shown),
                 render.conversation(now, shown),
                 render.sources(now, shown),

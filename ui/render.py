@@ -56,11 +56,15 @@ def _visible(char: str) -> bool:
 # --- the frame -----------------------------------------------------------------------------------------
 
 
-def header(language: str) -> str:
-    """The name of the service and what it is for; first of all a way past them for the keyboard."""
+def header(language: str, *, account: bool = False) -> str:
+    """The name of the service and what it is for; first of all a way past them for the keyboard.
+
+    ``account`` adds the way to where one sees who one is, and signs out.
+    """
+    link = f'<p class="account"><a href="/sign-in">{safe(say("account", language))}</a></p>' if account else ""
     return (
         f'<a class="skip" href="#ask">{safe(say("skip", language))}</a>'
-        f'<h1 class="brand">Vauban</h1><p class="tagline">{safe(say("tagline", language))}</p>'
+        f'<h1 class="brand">Vauban</h1><p class="tagline">{safe(say("tagline", language))}</p>{link}'
     )
 
 

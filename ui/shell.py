@@ -7,7 +7,9 @@ answers 404 here. The browser is told by a content security policy to load from 
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
 from typing import Final
+from urllib.parse import parse_qs
 
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
@@ -36,8 +38,29 @@ _ADDRESSES: Final = re.compile(
     """,
     re.VERBOSE,
 )
+_VISIT: Final = re.compile(r"/heartbeat/(\w+)\Z")
+_WORD: Final = "session_hash"
 _MARKETING: Final = re.compile(rb'\s*<meta\s+(?:property="og:|name="twitter:)[^>]*>|\s*<link rel="manifest"[^>]*>')
 _LANGUAGE: Final = re.compile(rb'<html\s+lang="\w*"')
+
+
+MOST_VISITS: Final = 10_000
+
+
+class Visits:
+    """Whose each open page is. Gradio knows a page by a word that the browser makes up, and gives what it shows to
+    whoever names that word; here it is the first person's who did."""
+
+    def __init__(self) -> None:
+        self._owners: OrderedDict[str, str] = OrderedDict()
+
+    def admits(self, visit: str, person: str) -> bool:
+        """Whether a page is this person's; one that is new becomes so."""
+        owner = self._owners.setdefault(visit, person)
+        self._owners.move_to_end(visit)
+        if len(self._owners) > MOST_VISITS:
+            self._owners.popitem(last=False)
+        return owner == person
 
 
 class Shell:
@@ -46,6 +69,7 @@ class Shell:
     def __init__(self, app: ASGIApp, language: str) -> None:
         self._app = app
         self._language = language
+        self._visits = Visits()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -53,10 +77,19 @@ class Shell:
         path = scope["path"]
         if not _ADDRESSES.fullmatch(path) or ".." in path:
             raise HTTPException(404)
+        visits = [*_VISIT.findall(path), *parse_qs(scope.get("query_string", b"").decode("latin-1")).get(_WORD, ())]
+        if not all(self._visits.admits(visit, person(scope)) for visit in visits):
+            raise HTTPException(404)
         if path == "/":
             scope = {**scope, "query_string": b""}  # deep links and themes by query are not for this page
             send = _Page(send, self._language).send
         await self._app(scope, receive, send)
+
+
+def person(scope: Scope) -> str:
+    """The person of a request, as the guard before this application noted it; empty for one that nobody admitted."""
+    standing = scope.get("state", {}).get("standing")
+    return "" if standing is None else str(standing.principal.owner)
 
 
 class _Page:
@@ -71,6 +104,9 @@ class _Page:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._start = message
+            return
+        if message["type"] != "http.response.body":  # what a test's client is told of templates
+            await self._send(message)
             return
         self._body += message.get("body", b"")
         if message.get("more_body"):

@@ -23,6 +23,7 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
         "Ask about the regulations: every sentence of the answer points to the text it rests on.",
     ),
     "skip": ("Aller à la question", "Skip to the question"),
+    "account": ("Mon compte et déconnexion", "My account and signing out"),
     "other_language": ("English", "Français"),
     "conversation": ("Conversation", "Conversation"),
     "new": ("Nouvelle conversation", "New conversation"),
