@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from ingest import manifest
+from ingest.archives import may_be_archive
 from ingest.discover import rejection
 from ingest.managed import check_fed, folder_of
 from ingest.manifest import CORPUS_FILE, SIDECAR
@@ -28,6 +29,8 @@ from rag.types import Corpus, Outcome, Rejected, RunState, SyncOptions, Upload, 
 
 CHANGES: Final = ".changes"
 """Below the uploads: of each corpus, the change under way, and what stood where it goes."""
+_HEAD: Final = 1024
+"""Bytes of a file that tell whether it may be an archive."""
 _NOTE: Final = "change.json"
 _AS_THEY_STAND: Final = SyncOptions(confirm_removals=True)
 
@@ -213,7 +216,9 @@ def _check_whole(folder: Path, catalog: Catalog, corpus: str) -> None:
 
 def _archive(file: Path, parts: Parts) -> DocumentError | None:
     """Why a file is not one document, or cannot be told to be one."""
-    found = None if parts.members is None else parts.members(file)
+    with file.open("rb") as reading:
+        head = reading.read(_HEAD)
+    found = None if parts.members is None or not may_be_archive(head) else parts.members(file)
     if found is None or isinstance(found, DocumentError):
         return found
     return DocumentError(

@@ -80,6 +80,7 @@ class _File:
     def __init__(self, path: Path, most: int) -> None:
         self._most = most
         self.size = 0
+        self._folder = path.parent
         with translated(path.parent):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._writing = open_private(path)
@@ -88,13 +89,13 @@ class _File:
         self.size += len(block)
         if self.size > self._most:
             raise too_large(self._most)
-        with translated(Path(self._writing.name)):
+        with translated(self._folder):
             self._writing.write(block)
 
     def finish(self) -> None:
         if not self.size:
             raise BadRequest("no file was sent, or an empty one", "aucun fichier, ou un fichier vide", code="no_file")
-        with translated(Path(self._writing.name)):
+        with translated(self._folder):
             self._writing.flush()
             os.fsync(self._writing.fileno())
 
