@@ -14,6 +14,7 @@ import typer
 from eval import answers, cases, claims, extraction, gate, hostile, injection, report, retrieval, runs, speed
 from eval.compare import compare
 from eval.page import page
+from eval.vectors import CachedEmbedder
 from ingest import pipeline
 from ingest.chunk import split_text
 from ingest.jobs import open_parts
@@ -171,6 +172,7 @@ def measure_injection(
             if obedient:
                 models["obedient"] = injection.Obedient()
             about = report.facts(settings=_chosen(settings), models=_models(vauban), corpus=hostile.fingerprint(asked))
+            vauban.embedder = CachedEmbedder(vauban.embedder)  # each question is asked under every model and policy
             found = injection.run(
                 asked,
                 lambda model, policy: vauban.engine_with(model, policy),

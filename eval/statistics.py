@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
-from scipy import stats
 
 RESAMPLES: Final = 2_000
 """Draws of a bootstrap and of a permutation test: the third decimal of a bound hardly moves beyond."""
@@ -63,6 +62,13 @@ class Difference:
         }
 
 
+def _binomial(successes: int, trials: int) -> Any:
+    # Imported when it is needed: it takes half a second of the start of every command.
+    from scipy import stats
+
+    return stats.binomtest(successes, trials)
+
+
 def estimate(values: Sequence[float]) -> Estimate:
     """The mean of ``values`` in ``[0, 1]`` and its interval.
 
@@ -75,7 +81,7 @@ def estimate(values: Sequence[float]) -> Estimate:
         return Estimate(float("nan"), float("nan"), float("nan"), 0)
     mean = float(found.mean())
     if np.isin(found, (0.0, 1.0)).all():
-        bounds = stats.binomtest(int(found.sum()), len(found)).proportion_ci(CONFIDENCE, method="wilson")
+        bounds = _binomial(int(found.sum()), len(found)).proportion_ci(CONFIDENCE, method="wilson")
         return Estimate(mean, float(bounds.low), float(bounds.high), len(found))
     low, high = _percentiles(_resampled(found))
     return Estimate(mean, low, high, len(found))
@@ -97,7 +103,7 @@ def difference(first: Sequence[float], second: Sequence[float]) -> Difference:
     gaps = b - a
     better, worse = int((gaps > 0).sum()), int((gaps < 0).sum())
     if np.isin(a, (0.0, 1.0)).all() and np.isin(b, (0.0, 1.0)).all():
-        p = float(stats.binomtest(better, better + worse).pvalue) if better + worse else 1.0
+        p = float(_binomial(better, better + worse).pvalue) if better + worse else 1.0
     else:
         p = _randomised(gaps)
     low, high = _percentiles(_resampled(gaps))

@@ -17,7 +17,6 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.linear_model import LogisticRegression
 
 from eval.answers import matches
 from eval.cases import GOLDEN, Case, golden, load
@@ -166,6 +165,9 @@ def _transferred(
 
 
 def _regression(x: _Numbers, y: _Flags, w: _Numbers) -> sufficiency.Regression:
+    # Imported when it is needed: it takes half a second of the start of every command.
+    from sklearn.linear_model import LogisticRegression
+
     means, scales = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-6)
     model = LogisticRegression(C=STRENGTH, max_iter=1000).fit((x - means) / scales, y, sample_weight=w)
     return sufficiency.Regression(float(model.intercept_[0]), tuple(means), tuple(scales), tuple(model.coef_[0]))

@@ -76,9 +76,14 @@ class Word:
             return bool(self.statuses & other.statuses)
         if self.opposes(other):
             return False
-        if self.ids & other.ids:
+        if not self.ids.isdisjoint(other.ids):
             return True
-        return any(_alike(a, b) for a in self.ids for b in other.ids if a[0] == b[0] == "=")
+        for mine in self.ids:  # loops, because every two sentences of an answer's passages are compared by this
+            if mine[0] == "=":
+                for theirs in other.ids:
+                    if theirs[0] == "=" and _alike(mine, theirs):
+                        return True
+        return False
 
     def opposes(self, other: Word) -> bool:
         """Whether they stand at different places of one scale and share none."""
