@@ -383,6 +383,11 @@ class Records:
         """Keep in memory a record that could not be written, until :meth:`settle`."""
         self._owed.append(draft)
 
+    @property
+    def owed(self) -> int:
+        """How many records could not be written yet."""
+        return len(self._owed)
+
     def settle(self) -> None:
         """Write what is owed, where something is.
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-import importlib.metadata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
@@ -76,14 +75,6 @@ class Asked:
     sampling: Sampling = field(default_factory=Sampling)
     form: Keyed | None = None
     request: str = ""
-
-
-def program_version() -> str:
-    """The version of the installed program; a checkout that is not installed has none."""
-    try:
-        return importlib.metadata.version("vauban")
-    except importlib.metadata.PackageNotFoundError:
-        return "0.0.0"
 
 
 class Answering(Protocol):
