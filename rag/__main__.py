@@ -21,6 +21,7 @@ from rich.table import Table
 
 from rag import doctor as health
 from rag import schemas
+from rag.audit_commands import answered
 from rag.errors import BadRequest, CallerError, SettingsError, StoreBusy, VaubanError
 from rag.home import Home
 from rag.live import Live
@@ -75,7 +76,7 @@ def ask(
         groups,
         lambda live: live.ask(question, corpus, _checked(as_of)),
         lambda principal, vauban: schemas.asked(
-            vauban.engine.finish(Question(question, principal, tuple(corpus) if corpus else None, _day(as_of)))
+            answered(vauban, Question(question, principal, tuple(corpus) if corpus else None, _day(as_of)))
         ),
     )
     if as_json:
@@ -216,12 +217,17 @@ def _assemble() -> None:
     """Hang the groups of the other folders under the command."""
     from eval.__main__ import app as eval_app
     from ingest.commands import app as ingest_app
+    from rag.audit_commands import app as audit_app
+    from rag.backup_commands import backup_command, restore_command
     from rag.key_commands import app as keys_app
     from rag.model_commands import app as models_app
 
     app.add_typer(ingest_app, name="ingest", help="Take document sets in, publish them, and go back.")
     app.add_typer(eval_app, name="eval", help="Measure retrieval, answers and claims.")
+    app.command("backup")(backup_command)
+    app.command("restore")(restore_command)
     app.add_typer(models_app, name="models", help="List, fetch and check the models.")
+    app.add_typer(audit_app, name="audit", help="Check, read, replay, erase and export the records of answers.")
     app.add_typer(keys_app, name="keys", help="Make, list and revoke the keys of the API.")
 
 

@@ -132,8 +132,17 @@ def write(
         write_atomically(place / MANIFEST, json.dumps(said, indent=0).encode())
         os.sync()  # once for thousands of files
         place.rename(target)
-    secrets = tuple(name for name in sorted(sealed) if _is_secret(name))
-    return Report(len(sealed), sum(one.size for one in sealed.values()), time.perf_counter() - start, secrets)
+    size = sum(one.size for one in sealed.values())
+    return Report(len(sealed), size, time.perf_counter() - start, _secrets(sealed))
+
+
+def secrets_of(target: Path) -> tuple[str, ...]:
+    """The files of a finished backup that open something.
+
+    Raises:
+        BadRequest: it is no backup.
+    """
+    return _secrets(_manifest(target)[1])
 
 
 def restore(source: Path, root: Path, *, replace: bool = False, progress: Told = unseen) -> Report:
@@ -240,6 +249,10 @@ def _is_sqlite(path: Path) -> bool:
             return file.read(len(_SQLITE)) == _SQLITE
     except OSError:
         return False
+
+
+def _secrets(sealed: Mapping[str, Sealed]) -> tuple[str, ...]:
+    return tuple(name for name in sorted(sealed) if _is_secret(name))
 
 
 def _is_secret(name: str) -> bool:
