@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from rag import (
+    api_audit,
     api_chat,
     api_corpora,
     api_documents,
@@ -34,6 +35,7 @@ from rag import (
 from rag import identity as access
 from rag.api_guard import Guard
 from rag.api_service import ALL, Caller, Identity, Served, Service, Vauban, corpora_of, visible
+from rag.auditing import expired
 from rag.errors import NotFound, VaubanError
 from rag.gauges import Gauges
 from rag.history import History
@@ -110,7 +112,14 @@ def create_app(
         answers=Answers(vauban.settings.queue + 1, vauban.settings.queue_per_user),
         history=history,
         repeats=repeats,
-        upkeep=Upkeep((history.expire, repeats.expire, vauban.database.scrub)),
+        upkeep=Upkeep(
+            (
+                history.expire,
+                repeats.expire,
+                lambda: expired(vauban.records, vauban.settings.audit_days),
+                vauban.database.scrub,
+            )
+        ),
         searching=EachAtOnce(SEARCHES_AT_ONCE),
         metrics=metrics,
         pseudonyms=pseudonyms,
@@ -131,6 +140,7 @@ def create_app(
         api_chat.router,
         api_search.router,
         api_history.router,
+        api_audit.router,
         api_corpora.router,
         api_uploads.router,
         api_documents.router,

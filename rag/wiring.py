@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from rag import asking, glossary, indexes, lexical, models, spelling
+from rag import asking, glossary, indexes, installed, lexical, models, spelling
 from rag.adapters import encoders, fake
 from rag.audit import Records
 from rag.catalog import Catalog
@@ -22,7 +22,7 @@ from rag.engine import Engine, Library, unseen
 from rag.errors import ModelError, StoreError
 from rag.home import Home
 from rag.models import Kind
-from rag.recording import Making, program_version
+from rag.recording import Making
 from rag.retrieval import Retriever
 from rag.retrievals import Retrievals
 from rag.seams import Embedder, Generator, Reranker, VectorStore
@@ -263,7 +263,7 @@ def _engine(
 def _making(settings: Settings, embedder: Embedder, reranker: Reranker | None, generator: Generator | None) -> Making:
     """What the records say that answers are made with."""
     return Making(
-        program=program_version(),
+        program=installed.version(),
         embedder=embedder.fingerprint,
         reranker=None if reranker is None else reranker.fingerprint,
         generator=None if generator is None else generator.fingerprint,
