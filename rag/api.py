@@ -28,6 +28,7 @@ from rag import (
     api_search,
     api_sign_in,
     api_uploads,
+    canary,
     installed,
     problems,
     schemas,
@@ -36,17 +37,20 @@ from rag import identity as access
 from rag.api_guard import Guard
 from rag.api_service import ALL, Caller, Identity, Served, Service, Vauban, corpora_of, visible
 from rag.auditing import expired
+from rag.canary import Canary
 from rag.errors import NotFound, VaubanError
 from rag.gauges import Gauges
 from rag.history import History
 from rag.idempotency import Repeats
 from rag.limits import EachAtOnce
 from rag.metrics import Metrics
+from rag.readiness import Readiness
 from rag.request_log import Pseudonyms, RequestLog
 from rag.seams import Inbox
 from rag.streaming import Answers
 from rag.types import Principal
 from rag.upkeep import Upkeep
+from rag.warmth import WARM, Step, Warmth
 
 router = APIRouter()
 
@@ -78,14 +82,18 @@ def create_app(
     *,
     token: str = "",
     identity: Identity | None = None,
+    warmth: Warmth = WARM,
 ) -> FastAPI:
     """The application over running parts.
 
     ``inbox`` takes in folders; without one, ingestion answers 501. ``token`` is the one of ``server.json``; without
     one nobody may ingest. ``identity`` admits requests and says whose they are; the default follows the settings.
+    ``warmth`` says what is still being loaded.
     """
     identity = identity or access.Identity(vauban.settings, vauban.local, vauban.database, server_token=token)
     metrics, pseudonyms = Metrics(), Pseudonyms()
+    # One question is with the model while `queue` wait for it.
+    answers = Answers(vauban.settings.queue + 1, vauban.settings.queue_per_user)
     history, repeats = _history(vauban), Repeats(vauban.database)
     app = Application(
         title="Vauban",
@@ -108,8 +116,7 @@ def create_app(
         inbox=inbox,
         token=token,
         identity=identity,
-        # One question is with the model while `queue` wait for it.
-        answers=Answers(vauban.settings.queue + 1, vauban.settings.queue_per_user),
+        answers=answers,
         history=history,
         repeats=repeats,
         upkeep=Upkeep(
@@ -123,7 +130,10 @@ def create_app(
         searching=EachAtOnce(SEARCHES_AT_ONCE),
         metrics=metrics,
         pseudonyms=pseudonyms,
+        warmth=warmth,
+        canary=_canary(vauban, answers, warmth),
     )
+    app.state.readiness = Readiness(app.state.service)
     log = RequestLog(vauban.settings.slow_seconds, pseudonyms)
     app.add_middleware(
         Guard,
@@ -165,11 +175,38 @@ def _history(vauban: Vauban) -> History:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """While the server stops, the answers in the making stop as well."""
-    app.state.service.upkeep.start()
+    service = app.state.service
+    service.upkeep.start()
+    if service.canary is not None:
+        service.canary.start()
     yield
+    if service.canary is not None:
+        service.canary.close()
     app.state.service.upkeep.stop()
     app.state.service.answers.close()
     app.state.service.identity.close()
+
+
+def _canary(vauban: Vauban, answers: Answers, warmth: Warmth) -> Canary | None:
+    """The questions that are asked by schedule, where a setting names some.
+
+    Raises:
+        SettingsError: they cannot be read.
+    """
+    settings = vauban.settings
+    if not settings.canary:
+        return None
+
+    def busy() -> bool:
+        return answers.running > 0 or any(warmth.pending(step) for step in Step)
+
+    return Canary(
+        canary.load(settings.canary),
+        lambda: vauban.engine,
+        minutes=settings.canary_minutes,
+        groups=settings.canary_groups,
+        busy=busy,
+    )
 
 
 # --- assistants -----------------------------------------------------------------------
@@ -197,31 +234,6 @@ def _models(service: Service, principal: Principal) -> list[schemas.Model]:
         for name, corpus in seen.items()
     ]
     return [card for card in cards if principal.assistants is None or card.id in principal.assistants]
-
-
-# --- probes --------------------------------------------------------------------------------------------
-
-
-@router.get("/readyz", response_model=schemas.Readiness, tags=["probes"], summary="Questions can be answered")
-def ready(service: Served, response: Response) -> schemas.Readiness:
-    """503 when nothing can be searched. Without a writing model answers are extracts, and that is ready."""
-    vauban = service.vauban
-    try:
-        vauban.catalog.lineages()
-        catalog = True
-    except VaubanError:
-        catalog = False
-    if not catalog:
-        response.status_code = 503
-    return schemas.Readiness(
-        ready=catalog,
-        parts={
-            "catalog": "ok" if catalog else "failed",
-            "generator": "ok" if vauban.generator else "failed" if vauban.generator_error else "absent",
-            "reranker": "ok" if vauban.reranker else "absent",
-            "inbox": "ok" if service.inbox else "absent",
-        },
-    )
 
 
 # --- the rest of /v1 -----------------------------------------------------------------------------------

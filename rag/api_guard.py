@@ -38,6 +38,8 @@ OPEN_PATHS = frozenset({"/healthz", "/sign-in.css"})
 the route is chosen, decoded as it is there: nothing that only begins or is written like one of them is open."""
 SIGN_IN, SIGN_OUT = "/sign-in", "/sign-out"
 """The addresses that ask who calls, and are answered when nobody is known."""
+READY = "/readyz"
+"""Answered to anybody with ready or not ready, for balancers; the parts are for those who run the service."""
 OWN_PATHS = (
     "/v1",
     SIGN_IN,
@@ -139,7 +141,7 @@ class Guard:
             standing = await self._identity.standing(scope, through)
         except VaubanError as error:
             nobody = isinstance(error, problems.Refusal) and error.status == 401
-            return None if nobody and scope["path"] in {SIGN_IN, SIGN_OUT} else error
+            return None if nobody and scope["path"] in {SIGN_IN, SIGN_OUT, READY} else error
         if standing.ambient and scope.get("method", "GET") not in SAFE_METHODS and not _from_own_page(headers):
             return _foreign()
         scope["state"]["standing"] = standing

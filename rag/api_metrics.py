@@ -6,9 +6,10 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import PlainTextResponse, Response
 
 from rag import metrics, schemas
-from rag.api_service import Served, standing_of
+from rag.api_service import Served, Service, standing_of
 from rag.installed import version
 from rag.problems import Refusal
+from rag.readiness import Readiness, Ready
 from rag.standing import Source
 from rag.types import Role
 
@@ -45,6 +46,43 @@ def operator(request: Request) -> None:
 @router.get("/healthz", response_model=schemas.Health, summary="The process answers")
 def healthy() -> schemas.Health:
     return schemas.Health()
+
+
+@router.get(
+    "/readyz",
+    response_model=schemas.Readiness,
+    summary="Questions can be answered",
+    responses={503: {"model": schemas.Readiness}},
+)
+def read_readiness(service: Served, request: Request, response: Response) -> schemas.Readiness:
+    """503 when nothing can be searched. Without a writing model answers are extracts, and that is ready.
+
+    Those who run the service learn how each part stands; anybody else, who needs no token, only whether it is ready.
+    """
+    found = readiness_of(request)()
+    if not found.ready:
+        response.status_code = 503
+    whole = told(found, service)
+    return whole if runs_it(request) else whole.model_copy(update={"parts": {}, "canary": {}})
+
+
+def readiness_of(request: Request) -> Readiness:
+    found = request.app.state.readiness
+    assert isinstance(found, Readiness)
+    return found
+
+
+def told(found: Ready, service: Service) -> schemas.Readiness:
+    """What is said of readiness to those who run the service."""
+    last = service.canary.last if service.canary else None
+    return schemas.Readiness.model_validate(
+        {
+            "ready": found.ready,
+            "state": found.state.value,
+            "parts": {name: state.value for name, state in found.parts.items()},
+            "canary": {case: outcome.value for case, outcome in last.outcomes.items()} if last else {},
+        }
+    )
 
 
 @router.get("/version", response_model=schemas.Version, summary="The version of the program")

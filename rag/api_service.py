@@ -14,6 +14,7 @@ from starlette.types import Scope
 
 from rag import request_log, scope
 from rag.audit import Records
+from rag.canary import Canary
 from rag.catalog import Catalog
 from rag.database import Database
 from rag.engine import Engine
@@ -31,6 +32,7 @@ from rag.standing import Standing
 from rag.streaming import Answers
 from rag.types import Access, Corpus, Principal, Role
 from rag.upkeep import Upkeep
+from rag.warmth import WARM, Warmth
 
 ALL = "vauban"
 """The assistant over every corpus that its caller may see; ``vauban-NAME`` is the one over a single corpus."""
@@ -126,6 +128,8 @@ class Service:
     upkeep: Upkeep
     metrics: Metrics
     pseudonyms: Pseudonyms = field(default_factory=Pseudonyms)
+    warmth: Warmth = WARM
+    canary: Canary | None = None
     started: int = field(default_factory=lambda: int(time.time()))
 
 

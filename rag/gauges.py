@@ -22,6 +22,7 @@ from rag import activity
 from rag.activity import Activity
 from rag.adapters.llama_pool import ReplicaReport, ReplicaState
 from rag.api_service import Service
+from rag.canary import Canary, Outcome
 from rag.errors import OperatorError
 from rag.queue import WAITS, QueueState
 from rag.types import RunKind, RunState
@@ -70,6 +71,7 @@ class Gauges(Collector):
         self._service = service
         self._version = version
         self.activity: Kept[Activity | None] = Kept(self._activity, FRESH)
+        self.recorded: Kept[int | None] = Kept(self._recorded, FRESH)
         self.bytes: Kept[int] = Kept(lambda: size(service.vauban.settings.root), SIZED)
 
     def describe(self) -> Iterable[Metric]:
@@ -94,6 +96,9 @@ class Gauges(Collector):
         yield GaugeMetricFamily("vauban_catalog_up", "Whether the catalog could be read.", 0 if found is None else 1)
         if found is not None:
             yield from _ingestion(found)
+        yield from _records(self.recorded(), service.vauban.records.owed)
+        if service.canary is not None:
+            yield from _canary(service.canary)
         yield GaugeMetricFamily("vauban_home_bytes", "Bytes of the home folder, the index included.", self.bytes())
         yield GaugeMetricFamily(
             "vauban_home_free_bytes", "Bytes free beside the home folder.", free(service.vauban.settings.root)
@@ -104,6 +109,31 @@ class Gauges(Collector):
             return activity.read(self._service.vauban.database)
         except OperatorError:
             return None
+
+    def _recorded(self) -> int | None:
+        try:
+            return self._service.vauban.records.head.count
+        except OperatorError:
+            return None
+
+
+def _records(count: int | None, owed: int) -> Iterator[Metric]:
+    if count is not None:
+        yield GaugeMetricFamily("vauban_records", "Records in the chain of answers.", count)
+    yield GaugeMetricFamily("vauban_records_owed", "Records that could not be written yet.", owed)
+
+
+def _canary(canary: Canary) -> Iterator[Metric]:
+    yield CounterMetricFamily("vauban_canary_rounds", "Rounds of the canary questions.", value=canary.rounds)
+    yield CounterMetricFamily("vauban_canary_put_off", "Rounds given up because people waited.", value=canary.put_off)
+    last = canary.last
+    cases = GaugeMetricFamily("vauban_canary_cases", "Canary questions by how they ended last.", labels=["outcome"])
+    for outcome in Outcome:
+        cases.add_metric([outcome.value], list(last.outcomes.values()).count(outcome) if last else 0)
+    yield cases
+    if last is not None:
+        yield GaugeMetricFamily("vauban_canary_time_seconds", "When the last round ended.", last.ended)
+        yield GaugeMetricFamily("vauban_canary_seconds", "How long the last round took.", last.seconds)
 
 
 def _queue(state: QueueState) -> Iterator[Metric]:

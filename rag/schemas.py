@@ -1140,10 +1140,86 @@ class Health(Sent):
 
 
 class Readiness(Sent):
-    """``ready`` when questions can be answered; ``parts`` says ``ok``, ``absent`` or ``failed`` of each."""
+    """``ready`` when questions can be answered; ``parts`` says how each part stands, to those who run the service.
+
+    ``canary`` says how each of the questions that are asked by schedule ended last, by its id.
+    """
 
     ready: bool
-    parts: dict[str, Literal["ok", "absent", "failed"]]
+    state: Literal["ready", "degraded", "warming", "failed"]
+    parts: dict[str, Literal["ok", "warming", "absent", "degraded", "failed"]]
+    canary: dict[str, Literal["passed", "wrong_status", "wrong_passages", "error"]]
+
+
+class LiveQueue(Sent):
+    """The line at the writing model: requests and people waiting, and places of which some are taken."""
+
+    waiting: int
+    people: int
+    serving: int
+    places: int
+    turn_seconds: float | None
+
+
+class LiveAnswer(Sent):
+    """One answer in the making; ``person`` is a pseudonym that holds until the server stops."""
+
+    person: str
+    stage: Literal["searching", "waiting", "reading", "writing"]
+    position: int
+    seconds: float
+
+
+class LiveStage(Sent):
+    """Seconds of one stage over the latest answers."""
+
+    stage: str
+    p50: float
+    p95: float
+
+
+class LiveReplica(Sent):
+    """One model server, by its number in the settings."""
+
+    replica: int
+    state: Literal["serving", "away", "kept_out"]
+    slots: int
+    busy: int
+
+
+class LiveRun(Sent):
+    """One ingestion that has not ended."""
+
+    id: str
+    kind: str
+    corpus: str
+    state: str
+    stage: str
+    done: int
+    total: int
+
+
+class LiveView(Sent):
+    """What the service is doing at this moment. ``statuses`` are the answers of the last minute."""
+
+    version: str
+    pid: int
+    uptime: float
+    ready: Readiness
+    memory: int
+    cpu_seconds: float
+    home_bytes: int
+    free_bytes: int
+    queue: LiveQueue | None
+    answers: list[LiveAnswer]
+    statuses: dict[str, int]
+    tokens_per_second: float | None
+    stages: list[LiveStage]
+    replicas: list[LiveReplica]
+    runs: list[LiveRun]
+    corpora: int
+    documents: int
+    chunks: int
 
 
 class Version(Sent):

@@ -50,7 +50,13 @@ def run(settings: Settings, *, make_inbox: MakeInbox, mount_page: MountPage) -> 
         vauban.warm()
         identity = Identity(settings, vauban.local, vauban.database)
         url = address(settings.host, port)
-        app = create_app(vauban, make_inbox(vauban, undo), token=identity.server_token, identity=identity)
+        app = create_app(
+            vauban,
+            make_inbox(vauban, undo),
+            token=identity.server_token,
+            identity=identity,
+            warmth=vauban.warmth,
+        )
         app = mount_page(app, settings, url, identity.page_token)
         vauban.home.announce(Server.here(url, identity.server_token))
         undo.callback(vauban.home.withdraw)

@@ -126,6 +126,13 @@ class Settings(BaseModel):
     log: LogFormat = Field(LogFormat.TEXT, description="How events are logged: lines of `text`, or `json`.")
     log_level: LogLevel = Field(LogLevel.INFO, description="Least weight of an event that is logged.")
     slow_seconds: float = Field(30.0, gt=0, description="Seconds from which on an answer is logged as slow.")
+    canary: str = Field(
+        "", description="JSON Lines file of questions that are asked by schedule, or `samples`; empty asks none."
+    )
+    canary_minutes: float = Field(15.0, gt=0, description="Minutes between two rounds of the canary questions.")
+    canary_groups: Annotated[frozenset[str], Listed] = Field(
+        frozenset(), description="Groups for which the canary questions are asked; commas between them."
+    )
     workers: int = Field(0, ge=0, description="Processes that read files; 0 takes one per core, at most four.")
     file_megabytes: int = Field(200, ge=1, description="Largest file that is taken in.")
     file_seconds: int = Field(120, ge=1, description="Longest time that reading one file may take.")

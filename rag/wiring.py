@@ -28,6 +28,7 @@ from rag.retrievals import Retrievals
 from rag.seams import Embedder, Generator, Reranker, VectorStore
 from rag.settings import Settings
 from rag.types import Hit, Matrix, Policy, Principal, Scope, Vector
+from rag.warmth import Step, Warmth
 
 if TYPE_CHECKING:
     from rag.adapters.qdrant_server import ServerStore
@@ -120,6 +121,7 @@ class Vauban:
     making: Making
     generator_error: ModelError | None = None
     retrievals: Retrievals | None = None
+    warmth: Warmth = field(default_factory=Warmth)
     _undo: ExitStack = field(default_factory=ExitStack, repr=False)
 
     @property
@@ -133,14 +135,17 @@ class Vauban:
         Raises:
             ModelError: the embedder cannot be loaded: without it nothing can be searched.
         """
-        self.embedder.embed_query(PROBE)
+        with self.warmth.doing(Step.SEARCH):
+            self.embedder.embed_query(PROBE)
         threading.Thread(target=self._warm, name="warm", daemon=True).start()
 
     def _warm(self) -> None:
-        spelling.prepare(*lexical.LANGUAGES)
-        for language in lexical.LANGUAGES:
-            asking.asked(PROBE, language)
-        self.engine.warm()
+        with self.warmth.doing(Step.CACHES):
+            spelling.prepare(*lexical.LANGUAGES)
+            for language in lexical.LANGUAGES:
+                asking.asked(PROBE, language)
+        with self.warmth.doing(Step.MODEL):
+            self.engine.warm()
 
     def swap(self, settings: Settings, embedder: Embedder, store: VectorStore) -> None:
         """Answer with another embedder and the store that it filled, from the next request on.

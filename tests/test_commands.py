@@ -372,7 +372,7 @@ def test_with_a_key_every_caller_needs_it(vauban: Command, tmp_path: Path) -> No
     own = Command(tmp_path, environ={**FAKES, "VAUBAN_API_KEY": KEY})
     shutil.copytree(vauban.home, own.home)
     with own.serving() as server:
-        for path in ("/v1/models", "/", "/openapi.json", "/readyz", "/gradio_api/info"):
+        for path in ("/v1/models", "/", "/openapi.json", "/metrics", "/gradio_api/info"):
             refused = server.call("GET", path)
             assert refused.status_code == 401, path
             assert refused.headers["WWW-Authenticate"].startswith("Bearer")
