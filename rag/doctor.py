@@ -11,7 +11,8 @@ from pathlib import Path
 
 import psutil
 
-from rag import models, offline
+from rag import memory, models, offline
+from rag.adapters.llama import BATCH
 from rag.errors import VaubanError
 from rag.home import Home
 from rag.models import Kind
@@ -41,6 +42,7 @@ def examine(settings: Settings) -> list[Check]:
         Check("python", sys.version_info >= (3, 11), platform.python_version()),
         _processor(),
         _memory(settings),
+        *_plan(settings),
         _disk(settings.root),
         *(_model(settings, kind, name) for kind, name in _chosen(settings)),
         _home(settings),
@@ -64,6 +66,25 @@ def _memory(settings: Settings) -> Check:
         except VaubanError:
             continue
     return Check("memory", total >= needed, f"{total / 2**30:.1f} GiB, {needed / 2**30:.1f} GiB needed")
+
+
+def _plan(settings: Settings) -> list[Check]:
+    """Whether the writing model fits beside what runs now; nothing where there is no file of one to load."""
+    chosen = [name for kind, name in _chosen(settings) if kind is Kind.GENERATOR]
+    if not chosen:
+        return []
+    try:
+        found = models.install(chosen[0], Kind.GENERATOR, models_dir=settings.models_dir, home=settings.root)
+        plan = memory.plan(
+            found.path,
+            context=settings.context or found.entry.context,
+            batch=BATCH,
+            copies=settings.cache_megabytes * 2**20,
+            gpu_layers=settings.gpu_layers,
+        )
+    except VaubanError:  # a missing or corrupt model has a row of its own
+        return []
+    return [Check("generator memory", plan.fits, plan.said(settings.language))]
 
 
 def _disk(root: Path) -> Check:

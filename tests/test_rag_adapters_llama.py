@@ -182,10 +182,12 @@ def test_two_kinds_of_prompts_of_one_person_are_both_kept(llama: LlamaGenerator)
     assert counts == [(llama.count_prompt(prompt) - 1) // BATCH * BATCH for prompt in (answer, rewrite)]
 
 
+@pytest.mark.slow
 def test_marked_conversations_never_cross(gguf: Path) -> None:
-    """32 people, evictions forced: the weights of each first word are those of a model that saw nothing else,
+    """32 people, evictions forced: the weights of each first word are those of a model that saw nothing else.
 
-    no token of another's prompt is ever reused, and those who still have their copy do reuse it."""
+    No token of another's prompt is ever reused, and those who still have their copy do reuse it.
+    """
     conversations = {
         f"person {number}": [
             asked(f"Marque {number}. " + f"Dossier {number} confidentiel. " * 12 + turn) for turn in "ab"

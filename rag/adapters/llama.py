@@ -22,6 +22,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from rag import memory
 from rag.adapters import chat_template
 from rag.errors import BadRequest, Cancelled, GenerationError, ModelError
 from rag.models import check_format
@@ -64,7 +65,10 @@ class LlamaGenerator:
         queue: int,
         per_owner: int | None = None,
         cache: int = CACHE,
+        plan: memory.MemoryPlan | None = None,
     ) -> None:
+        self.plan = plan
+        """What was reckoned that this takes of the machine's memory, before it was loaded."""
         self._native = native
         self._fingerprint = fingerprint
         self._context = context
@@ -107,9 +111,12 @@ class LlamaGenerator:
         measured to be slower, and llama.cpp's choice on a GPU.
 
         Raises:
-            ModelError: the file is missing, corrupt, no chat model, or ``context`` is more than the model has.
+            ModelError: the file is missing, corrupt, no chat model, ``context`` is more than the model has, or it
+                does not fit into this machine's memory.
         """
         check_format(path)
+        needed = memory.plan(path, context=context, batch=batch, copies=cache, gpu_layers=gpu_layers)
+        needed.check()
         native = _Native.load(
             path,
             context=context,
@@ -127,6 +134,7 @@ class LlamaGenerator:
             queue=queue,
             per_owner=per_owner,
             cache=cache,
+            plan=needed,
         )
         try:
             if not template:
