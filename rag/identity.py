@@ -214,7 +214,7 @@ class Identity:
         if still is None:
             return None
         self._note(self.sessions.used, id_)
-        return Standing(still.principal, Source.SESSION, id_, began.until)
+        return Standing(still.principal, Source.SESSION, id_, began.until, ambient=True)
 
     def _still(self, was: Standing) -> Standing | None:
         """The same standing as it is now: what it rests on is looked at again, and its person read anew."""

@@ -29,17 +29,16 @@ class Source(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Who calls, why that is believed, and until when at most (seconds since 1970)."""
+    """Who calls, why that is believed, and until when at most (seconds since 1970).
+
+    ``ambient`` credentials are sent by a browser unasked, so that a page of another site could make it call.
+    """
 
     principal: Principal
     source: Source
     reference: str = ""
     until: float | None = None
-
-    @property
-    def ambient(self) -> bool:
-        """Whether a browser sends the credential unasked, so that another site could make it call."""
-        return self.source is Source.SESSION
+    ambient: bool = False
 
 
 def written(principal: Principal) -> dict[str, Any]:

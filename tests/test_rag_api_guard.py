@@ -23,7 +23,7 @@ from rag.types import Access, Principal, Role
 from tests.rag_server import QUESTION, Parts, Writer, parts, slow_writer
 from ui.app import mount
 
-OPEN = {"/healthz", "/sign-in", "/sign-out", "/sign-in.css"}
+OPEN = {"/healthz", "/readyz", "/sign-in", "/sign-out", "/sign-in.css"}
 """What is answered without an identity; a route that is added and not written here fails."""
 READER = Principal("lectrice", frozenset({"agents"}), access=Access.KEY)
 HTML = {"Accept": "text/html"}

@@ -148,6 +148,15 @@ def test_a_revoked_key_ends_its_sessions_and_the_tokens_of_the_page(identity: Id
     assert all(refused(identity, channel) for channel in channels)
 
 
+def test_only_a_cookie_is_sent_unasked(identity: Identity, database: Database) -> None:
+    """A token of the page is not, although it stands on the same session: the page calls without any origin."""
+    _, secret = Keys(database).create(MARIE, 1)
+    by_cookie = who(identity, cookie(identity.sign_in(secret) or ""))
+    minted = who(identity, bearer(identity.page_token(scope(by_cookie))))
+    assert (by_cookie.source, minted.source) == (Source.SESSION, Source.SESSION)
+    assert [by_cookie.ambient, minted.ambient, who(identity, bearer(secret)).ambient] == [True, False, False]
+
+
 def test_signing_out_ends_the_session_and_its_tokens(identity: Identity, database: Database) -> None:
     _, secret = Keys(database).create(MARIE, 1)
     session = identity.sign_in(secret) or ""
