@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import re
 import statistics
 import threading
 import time
@@ -30,6 +31,7 @@ from tests.llama_servers import LlamaServerProcess, fleet
 
 SYSTEM = Message("system", "You answer from the passages. Copy the code exactly as it is written, and cite [1].")
 ENDLESS = "root ::= [a-z] root"
+WORDS = re.compile(r'"text":"[^"]')
 FILLER = "Staff may take leave after one year of service, with the agreement of the head of their office. "
 
 
@@ -59,7 +61,7 @@ def gone(moment: float) -> Callable[[], bool]:
 
 
 def overhead(pool: LlamaPool, url: str, times: int) -> dict[str, object]:
-    """Tokens per second through the pool over those of the same requests sent to the server bare, one after the other."""
+    """Tokens per second through the pool over those of the same requests sent to the server bare, in turn."""
     rates: dict[str, list[float]] = {"pool": [], "bare": []}
     with httpx.Client(base_url=url, timeout=120, trust_env=False) as client:
         for number in range(times):
@@ -69,17 +71,14 @@ def overhead(pool: LlamaPool, url: str, times: int) -> dict[str, object]:
             client.post("/v1/completions", json={**body, "max_tokens": 1})
             for kind in ("pool", "bare") if number % 2 else ("bare", "pool"):
                 # The time from the first piece to the last is writing alone, whatever was reused of the prompt.
-                moments = []
                 if kind == "pool":
-                    for _ in pool.stream(asked, Sampling(max_tokens=200, grammar=ENDLESS), owner="ada"):
-                        moments.append(time.monotonic())
+                    pieces = pool.stream(asked, Sampling(max_tokens=200, grammar=ENDLESS), owner="ada")
+                    moments = [time.monotonic() for _ in pieces]
                 else:
-                    with client.stream(
-                        "POST", "/v1/completions", json={**body, "stream": True, "grammar": ENDLESS}
-                    ) as response:
-                        for line in response.iter_lines():
-                            if '"text":"' in line and '"text":""' not in line:
-                                moments.append(time.monotonic())
+                    bare = {**body, "stream": True, "grammar": ENDLESS}
+                    with client.stream("POST", "/v1/completions", json=bare) as response:
+                        lines = response.iter_lines()
+                        moments = [time.monotonic() for line in lines if WORDS.search(line)]
                 rates[kind].append((len(moments) - 1) / (moments[-1] - moments[0]))
     medians = {kind: round(statistics.median(all_), 2) for kind, all_ in rates.items()}
     return {"tokens_per_second": medians, "ratio": round(medians["pool"] / medians["bare"], 3)}

@@ -166,8 +166,6 @@ def _serve(settings: dict[str, Any]) -> None:
         wanted.api_keys = [settings["key"]]
     if settings.get("safe", True):
         wanted.cache_ram_mib = 0
-        wanted.cache_idle_slots = False
-        wanted.slot_prompt_similarity = 0.0
     server = xllamacpp.Server(wanted)
     sys.stdin.buffer.read()
     del server

@@ -6,8 +6,7 @@ OpenAI-compatible ``/v1/completions``. Its ``/v1/chat/completions`` would read `
 
 Start each server with these, and with an address that reaches that one server, not a balancer over several::
 
-    llama-server -m MODEL -np SLOTS -c CONTEXT*SLOTS -b 128 -ub 128 --cache-ram 0 --no-cache-idle-slots \
-        --slot-prompt-similarity 0 --offline --no-ui --api-key KEY
+    llama-server -m MODEL -np SLOTS -c CONTEXT*SLOTS -b 128 -ub 128 --cache-ram 0 --offline --no-webui --api-key KEY
 
 ``--cache-ram 0``: with the prompt cache that is on by default, a slot can be given what another person's conversation
 left (llama.cpp issue 27148); :meth:`LlamaServer.inspect` finds it out and refuses such a server. Small batches: the
@@ -160,9 +159,9 @@ class LlamaServer:
         if cached > shared:
             raise _unfit(
                 "it keeps prompts outside its slots and may mix up people's conversations; "
-                "start it with `--cache-ram 0 --no-cache-idle-slots`",
+                "start it with `--cache-ram 0`",
                 "il garde des invites hors de ses emplacements et peut mêler les conversations ; "
-                "lancez-le avec « --cache-ram 0 --no-cache-idle-slots »",
+                "lancez-le avec « --cache-ram 0 »",
             )
         return facts
 
