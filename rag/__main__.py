@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,7 +23,7 @@ from rich.table import Table
 from rag import doctor as health
 from rag import schemas
 from rag.audit_commands import answered
-from rag.errors import BadRequest, CallerError, SettingsError, StoreBusy, VaubanError
+from rag.errors import BadRequest, CallerError, SettingsError, StoreBusy, StoreError, VaubanError
 from rag.home import Home
 from rag.live import Live
 from rag.settings import Settings
@@ -123,6 +124,39 @@ def doctor(as_json: JsonOption = False) -> None:
         Console().print(table)
     if not all(check.ok for check in checks):
         raise typer.Exit(1)
+
+
+@app.command()
+def top(
+    seconds: Annotated[float, typer.Option(min=0.1, help="Seconds between two readings.")] = 1.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what the running server is doing, until interrupted: answers, queue, stages, ingestions, memory."""
+    from rich.live import Live as Screen
+
+    from rag.top import view
+
+    settings = Settings.load()
+    server = Home.open(settings.root).server()
+    if server is None:
+        raise StoreError(
+            f"no server runs for {settings.root}; start one with `vauban serve`",
+            f"aucun serveur ne tourne pour {settings.root} ; démarrez-en un avec « vauban serve »",
+            code="no_server",
+        )
+    client = Live(server, settings.language)
+    try:
+        if as_json:
+            _print_json(client.view())
+            return
+        with Screen(view(client.view()), console=Console(highlight=False), auto_refresh=False) as screen:
+            while True:
+                time.sleep(seconds)
+                screen.update(view(client.view()), refresh=True)
+    except KeyboardInterrupt:
+        return
+    finally:
+        client.close()
 
 
 # --- how the commands reach the engine ------------------------------------------------------------------

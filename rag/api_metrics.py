@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import PlainTextResponse, Response
 
-from rag import metrics, schemas
+from rag import live_view, metrics, schemas
 from rag.api_service import Served, Service, standing_of
 from rag.installed import version
 from rag.problems import Refusal
@@ -38,6 +38,22 @@ def operator(request: Request) -> None:
         raise Refusal(
             "this needs the role `administrator` or `auditor`",
             "cela demande le rôle « administrator » ou « auditor »",
+            code="forbidden",
+            status=403,
+        )
+
+
+def watcher(request: Request) -> None:
+    """Only the user who runs the server and administrators pass: ingestions are named with their corpus.
+
+    Raises:
+        Refusal: 403.
+    """
+    standing = standing_of(request.scope)
+    if standing is None or not (standing.source is Source.SERVER or Role.ADMINISTRATOR in standing.principal.roles):
+        raise Refusal(
+            "this needs the role `administrator`, or the token of the running server",
+            "cela demande le rôle « administrator », ou le jeton du serveur en marche",
             code="forbidden",
             status=403,
         )
@@ -83,6 +99,17 @@ def told(found: Ready, service: Service) -> schemas.Readiness:
             "canary": {case: outcome.value for case, outcome in last.outcomes.items()} if last else {},
         }
     )
+
+
+@router.get(
+    "/v1/live",
+    response_model=schemas.LiveView,
+    summary="What the service is doing at this moment",
+    dependencies=[Depends(watcher)],
+)
+def read_live(service: Served, request: Request) -> schemas.LiveView:
+    """For `vauban top`: with the token of `server.json`, or as an administrator. People appear under pseudonyms."""
+    return live_view.read(service, told(readiness_of(request)(), service))
 
 
 @router.get("/version", response_model=schemas.Version, summary="The version of the program")

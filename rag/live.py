@@ -78,6 +78,10 @@ class Live:
         asked = {name: value for name, value in body.items() if value is not None}
         return schemas.SearchResponse.model_validate_json(self._connection.send("POST", "/v1/search", asked)).hits
 
+    def view(self) -> schemas.LiveView:
+        """What the server is doing at this moment; raises what :meth:`ask` raises."""
+        return schemas.LiveView.model_validate_json(self._connection.send("GET", "/v1/live"))
+
     def published(self) -> list[str]:
         """The names of the corpora that the server lets this user search."""
         return [

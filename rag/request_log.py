@@ -88,7 +88,10 @@ class RequestLog:
         if isinstance(principal, Principal):
             fields |= {"access": principal.access.value, "person": self._pseudonyms.of(principal.owner)}
         fields |= noted
-        log.log(logging.DEBUG if route in QUIET and status < 500 else logging.INFO, "request", extra=fields)
+        if route in QUIET and status < 500:
+            log.debug("request", extra=fields)
+        else:
+            log.info("request", extra=fields)
         answered = "outcome" in noted
         # A stream that follows a run lasts as long as the run.
         if seconds > (self._slow if answered else SLOW) and (answered or media_type != _STREAM):

@@ -1208,7 +1208,6 @@ class LiveView(Sent):
     ready: Readiness
     memory: int
     cpu_seconds: float
-    home_bytes: int
     free_bytes: int
     queue: LiveQueue | None
     answers: list[LiveAnswer]
