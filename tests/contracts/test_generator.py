@@ -20,7 +20,7 @@ from rag.adapters.llama_pool import LlamaPool
 from rag.errors import BadRequest, Cancelled, GenerationError, Overloaded
 from rag.quoting import grammar, spans
 from rag.seams import Generator
-from rag.types import Chunk, Message, Passage, Sampling, Told, Waiting
+from rag.types import Chunk, Message, Passage, Reading, Sampling, Told, Waiting
 from tests.fake_llama_server import FakeLlamaServer
 from tests.llama_servers import running
 from tests.synthetic_gguf import build
@@ -175,6 +175,40 @@ def test_callers_are_served_first_come_first_served(talkative: Generator) -> Non
     assert texts == [expected, expected]
     assert order == [1, 2]
     assert positions == {1: [1], 2: [2, 1]}
+
+
+def test_turns_go_round_people(talkative: Generator) -> None:
+    """Anne is being served and asks again; Paul comes after her second question and is served before it."""
+    told = {"anne": threading.Event(), "paul": threading.Event()}
+    order: list[str] = []
+
+    def ask(owner: str) -> None:
+        pieces = talkative.stream(PROMPT, Sampling(max_tokens=8), told=lambda heard: told[owner].set(), owner=owner)
+        order.append(next(iter(pieces)) and owner)
+        deque(pieces, maxlen=0)
+
+    with ThreadPoolExecutor(2) as pool, closing(talkative.stream(PROMPT, LONG, owner="anne")) as first:
+        next(iter(first))
+        for owner in ("anne", "paul"):
+            pool.submit(ask, owner)
+            assert told[owner].wait(10)
+        assert (talkative.queue.waiting, talkative.queue.owners, talkative.queue.serving) == (2, 2, 1)
+        first.close()
+    assert order == ["paul", "anne"]
+    assert (talkative.queue.waiting, talkative.queue.serving) == (0, 0)
+    assert talkative.queue.seconds is not None
+
+
+def test_the_reader_hears_once_how_much_was_read_before(generator: Generator) -> None:
+    """The prompt's tokens, and fewer than all of them; nothing of what was to be forgotten."""
+    for owner in ("anne", "anne", "paul"):
+        told: list[Told] = []
+        deque(generator.stream(PROMPT, Sampling(max_tokens=3), told=told.append, owner=owner), maxlen=0)
+        [heard] = [one for one in told if isinstance(one, Reading)]
+        assert heard.tokens == generator.count_prompt(PROMPT)
+        assert 0 <= heard.reused < heard.tokens
+        generator.forget(owner)
+    generator.forget("somebody who never asked")
 
 
 def test_a_full_queue_refuses_at_once(talkative: Generator) -> None:
