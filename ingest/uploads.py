@@ -244,9 +244,9 @@ class _Change:
     @contextmanager
     def made(self, upload: Upload, catalog: Catalog) -> Iterator[None]:
         """The folder with the change; when the block fails, as it was, unless the change was published."""
-        with translated(self.folder):
-            self._make(upload, catalog)
         try:
+            with translated(self.folder):
+                self._make(upload, catalog)
             yield
         except BaseException:  # whatever happens, no change stays half-made; it is raised again
             with suppress(OperatorError):  # the next to look will settle it

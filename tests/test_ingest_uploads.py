@@ -1,0 +1,266 @@
+"""A corpus fed document by document: each change is published whole, or leaves no trace."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ingest import uploads
+from ingest.managed import check_not_fed, folder_of, is_fed
+from ingest.pipeline import sync, unseen
+from rag.catalog import DocumentState
+from rag.errors import BadRequest, Conflict, DocumentError, NotFound, VaubanError
+from rag.types import Corpus, RunKind, RunState, RunStatus, Said, SyncOptions, Upload, UploadKind
+from tests.corpus_world import World, world
+
+CORPUS = Corpus("envois", "Envois", groups=frozenset({"*"}))
+
+
+class Fed:
+    """A corpus that uploads feed, and what was sent to it."""
+
+    def __init__(self, one: World, tmp_path: Path) -> None:
+        self.world, self.tmp_path = one, tmp_path
+        uploads.declare(one.home, one.catalog, CORPUS, new=True)
+        self.folder = folder_of(one.home, "envois")
+
+    def upload(self, name: str, text: str = "", kind: UploadKind = UploadKind.ADD, **more: object) -> Upload:
+        file = None
+        if kind is not UploadKind.REMOVE:
+            file = self.world.home.uploads / uploads.INCOMING / "sent"
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(text)
+        return replace(Upload("envois", name, kind, name, file), **more)  # type: ignore[arg-type]  # a test's values
+
+    def send(self, upload: Upload, cancelled: Callable[[], bool] = lambda: False) -> RunStatus:
+        run = self.world.catalog.add_run("envois", kind=RunKind.UPLOAD)
+        with suppress(VaubanError):
+            uploads.take_in(upload, self.world.parts, progress=unseen, cancelled=cancelled, run=run)
+        return self.world.catalog.run(run)
+
+    def add(self, name: str, text: str = "# Article 1\n\nTexte.", **more: object) -> RunStatus:
+        return self.send(self.upload(name, text, **more))
+
+    def put(self, name: str, text: str, **more: object) -> RunStatus:
+        return self.send(self.upload(name, text, UploadKind.REPLACE, **more))
+
+    @property
+    def published(self) -> dict[str, DocumentState]:
+        catalog = self.world.catalog
+        return {row.document.id: row.state for row in catalog.documents("envois", catalog.published("envois"))}
+
+    @property
+    def files(self) -> dict[str, str]:
+        return {file.name: file.read_text() for file in self.folder.iterdir()}
+
+    def left(self) -> list[str]:
+        """What lies beside the folder of the corpus."""
+        home = self.world.home.uploads
+        return [str(path) for name in (uploads.INCOMING, uploads.CHANGES) for path in (home / name).rglob("*")]
+
+
+@pytest.fixture
+def fed(tmp_path: Path) -> Iterator[Fed]:
+    with world(tmp_path, documents=0) as one:
+        yield Fed(one, tmp_path)
+
+
+def test_a_document_is_added_replaced_and_removed(fed: Fed) -> None:
+    """Each in a snapshot of its own, under an id that stays; what is said of it goes into its sidecar."""
+    said = Said(title='Le "titre"\x7f', groups=frozenset({"direction"}), clearance=2)
+    done = fed.add("a.md", document="le texte", said=said)
+    assert (done.state, done.snapshot, done.counts["added"]) == (RunState.DONE, 1, 1)
+    row = fed.world.catalog.document("envois", "le texte", (1,))
+    assert row is not None
+    assert (row.document.title, row.document.groups, row.document.clearance) == ('Le "titre"\x7f', {"direction"}, 2)
+    assert fed.put("b.md", "# Article 1\n\nNeuf.", document="le texte").snapshot == 2
+    assert sorted(fed.files) == ["b.md", "b.md.meta.toml", "corpus.toml"]
+    assert fed.send(fed.upload("", kind=UploadKind.REMOVE, document="le texte")).snapshot == 3
+    assert (fed.published, sorted(fed.files), fed.left()) == ({}, ["corpus.toml"], [])
+
+
+def test_a_file_that_cannot_be_read_changes_nothing(fed: Fed) -> None:
+    """Its run has the reason; the version before stays, and is not stale."""
+    fed.add("a.md")
+    before = fed.files
+    for run in (fed.add("b.md", "BAD"), fed.put("a.md", "BAD", said=Said(title="Autre"))):
+        assert (run.state, run.error, [row.reason for row in run.rejected]) == (RunState.FAILED, "corrupt", ["corrupt"])
+    assert (fed.files, fed.left()) == (before, [])
+    assert fed.published == {"a.md": DocumentState.CURRENT}
+    assert fed.world.catalog.published("envois") == (1,)
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"name": "a.md"}, "document_exists"),
+        ({"name": "x.md", "document": "a.md"}, "document_exists"),
+        ({"name": "a.md", "document": "autre"}, "name_taken"),
+        ({"name": "a.md.txt"}, "name_taken"),
+        ({"name": "a"}, "name_taken"),
+        ({"name": "a.md", "kind": UploadKind.REPLACE, "expected": "0" * 64}, "changed_meanwhile"),
+        ({"name": "b.md", "kind": UploadKind.REPLACE}, "unknown_document"),
+        ({"name": "b.md", "kind": UploadKind.REMOVE}, "unknown_document"),
+        ({"name": "../b.md"}, "bad_name"),
+        ({"name": "b.md", "corpus": "rh"}, "fed_from_folder"),
+    ],
+)
+def test_what_speaks_against_a_change_is_said_before_it_waits(fed: Fed, change: dict[str, object], code: str) -> None:
+    """With a name for programs; a sidecar that would fit two documents is refused as well."""
+    fed.add("a.md")
+    values = {"document": change["name"], **change}
+    upload = replace(Upload("envois", "", UploadKind.ADD), **values)  # type: ignore[arg-type]  # a table's values
+    with pytest.raises((Conflict, NotFound, BadRequest)) as refused:
+        uploads.check(upload, fed.world.home, fed.world.catalog)
+    assert refused.value.code == code
+
+
+def test_what_is_said_of_a_document_is_checked(fed: Fed) -> None:
+    """As a sidecar is."""
+    upload = Upload("envois", "a", UploadKind.ADD, "a.md", said=Said(language="français"))
+    with pytest.raises(DocumentError):
+        uploads.check(upload, fed.world.home, fed.world.catalog)
+
+
+def test_after_a_rollback_a_change_says_whether_it_brings_everything_back(fed: Fed) -> None:
+    """What was rolled back is published again only by a person who means it."""
+    fed.add("a.md")
+    fed.add("b.md")
+    fed.world.catalog.rollback("envois")
+    assert (fed.add("c.md").error, fed.published) == ("held_after_rollback", {"a.md": DocumentState.CURRENT})
+    assert "c.md" not in fed.files
+    assert fed.add("c.md", resume=True).state is RunState.DONE
+    assert set(fed.published) == {"a.md", "b.md", "c.md"}
+    fed.world.catalog.rollback("envois", 1)
+    run = fed.world.catalog.add_run("envois")
+    uploads.publish_as_they_stand("envois", fed.world.parts, progress=unseen, cancelled=lambda: False, run=run)
+    assert set(fed.published) == {"a.md", "b.md", "c.md"}
+
+
+def test_a_rolled_back_name_can_be_sent_again(fed: Fed) -> None:
+    """Its file still lies in the folder, and is not what is published."""
+    fed.add("a.md")
+    fed.add("b.md", "# Article 1\n\nFaux.")
+    fed.world.catalog.rollback("envois")
+    assert fed.add("b.md", "# Article 1\n\nJuste.", resume=True).state is RunState.DONE
+    assert "Juste" in fed.files["b.md"]
+
+
+def test_a_cancelled_change_is_undone(fed: Fed) -> None:
+    """Nothing of it stays in the folder."""
+    fed.add("a.md")
+    before = fed.files
+    assert (
+        fed.send(fed.upload("a.md", "# Article 1\n\nX.", UploadKind.REPLACE), lambda: True).state is RunState.CANCELLED
+    )
+    assert (fed.files, fed.left()) == (before, [])
+
+
+@pytest.mark.parametrize("kind", list(UploadKind))
+@pytest.mark.parametrize("when", ["before", "between", "after"])
+def test_a_kill_leaves_the_old_or_the_new(
+    fed: Fed, monkeypatch: pytest.MonkeyPatch, kind: UploadKind, when: str
+) -> None:
+    """Whenever it comes: the next start makes the folder what is published."""
+    fed.add("a.md")
+    name = "b.md" if kind is UploadKind.ADD else "a.md"
+    upload = fed.upload(name, "# Article 1\n\nNeuf.", kind)
+    before = fed.files
+
+    class Killed(BaseException):
+        """No code of ours hears of a kill."""
+
+    def killed(*_: object, **__: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(uploads._Change, "_forget", killed)
+        if when == "before":
+            real, times = Path.replace, []
+
+            def once(self: Path, target: Path) -> Path:
+                if uploads.CHANGES in str(target) or self.name == "sent":
+                    times.append(1)
+                    raise Killed
+                return real(self, target)
+
+            patch.setattr(Path, "replace", once)
+        elif when == "between":
+            patch.setattr(uploads, "publish", killed)
+        patch.setattr(uploads._Change, "undo", killed)
+        patch.setattr(uploads._Change, "settle", lambda *_: None)
+        with pytest.raises(Killed):
+            uploads.take_in(
+                upload,
+                fed.world.parts,
+                progress=unseen,
+                cancelled=lambda: False,
+                run=fed.world.catalog.add_run("envois"),
+            )
+    uploads.tidy(fed.world.home, fed.world.catalog)
+    assert fed.left() == []
+    if when != "after":
+        assert fed.files == before
+    report = sync(fed.folder, "envois", fed.world.parts, SyncOptions(confirm_removals=True))
+    assert (report.added, report.changed, report.removed) == (0, 0, 0)
+    assert set(fed.published) == {one for one in fed.files if one.endswith(".md")}
+
+
+def test_a_file_that_was_lost_is_no_removal(fed: Fed) -> None:
+    """The folder is on a disk as others are: the next upload must not publish its losses."""
+    fed.add("a.md")
+    (fed.folder / "a.md").unlink()
+    assert fed.add("b.md").error == "uploads_missing"
+    assert set(fed.published) == {"a.md"}
+
+
+def test_nothing_else_publishes_what_uploads_feed(fed: Fed) -> None:
+    """A sync of another folder, or an import, would be undone by the next upload."""
+    (fed.world.folder / "corpus.toml").write_text('name = "envois"\n')
+    with pytest.raises(Conflict) as refused:
+        sync(fed.world.folder, "envois", fed.world.parts)
+    assert refused.value.code == "fed_by_uploads"
+    with pytest.raises(Conflict):
+        check_not_fed(fed.world.home, "envois")
+    assert not is_fed(fed.world.home, "rh")
+
+
+def test_who_may_see_a_corpus_acts_at_once(fed: Fed) -> None:
+    """And stands in its folder, so that no later upload takes it back."""
+    uploads.declare(fed.world.home, fed.world.catalog, replace(CORPUS, groups=frozenset({"rh"})), new=False)
+    assert fed.world.catalog.corpus("envois").groups == {"rh"}
+    fed.add("a.md")
+    assert fed.world.catalog.corpus("envois").groups == {"rh"}
+    with pytest.raises(Conflict) as refused:
+        uploads.declare(fed.world.home, fed.world.catalog, CORPUS, new=True)
+    assert refused.value.code == "corpus_exists"
+    for wrong in (replace(CORPUS, name="../x"), replace(CORPUS, name="n", language="français")):
+        with pytest.raises(BadRequest):
+            uploads.declare(fed.world.home, fed.world.catalog, wrong, new=True)
+
+
+def test_a_link_in_the_folder_is_not_followed(fed: Fed) -> None:
+    """An upload under its name takes its place, and what it led to stays as it is."""
+    outside = fed.tmp_path / "secret"
+    outside.write_text("secret")
+    os.symlink(outside, fed.folder / "b.md")
+    assert fed.add("b.md").state is RunState.DONE
+    assert outside.read_text() == "secret"
+    assert not (fed.folder / "b.md").is_symlink()
+
+
+def test_a_full_disk_is_an_error_of_the_operator(fed: Fed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is left half-made."""
+    before = fed.files
+    monkeypatch.setattr(uploads, "write_atomically", _full)
+    assert fed.add("a.md").error == "disk_full"
+    assert (fed.files, fed.left()) == (before, [])
+
+
+def _full(*_: object) -> None:
+    raise OSError(28, "No space left on device")
