@@ -161,7 +161,8 @@ class Guard:
         return max((most for pattern, most in self._uploads if pattern.fullmatch(path)), default=LARGEST_BODY)
 
     def _refusal(self, headers: Headers, path: str) -> problems.Refusal | None:
-        host = headers.get("host", "")
+        named = headers.getlist("host")
+        host = named[0] if len(named) == 1 else ""  # with two, each program on the way may believe another
         if _host_name(host) not in self._hosts:
             return problems.Refusal(
                 "this server does not answer to that host name",

@@ -109,6 +109,8 @@ class Identity:
     async def standing(self, scope: Scope, through: Principal | None) -> Standing:
         """What :meth:`authenticate` says, without the event loop waiting for a database."""
         headers = Headers(scope=scope)
+        if len(headers.getlist("authorization")) > 1 and not self.open:
+            raise _nobody()  # nobody can say which of them a proxy before this server has looked at
         if self.open:
             return self.authenticate(headers, through)
         # Threads of its own: searches that take long must not keep people from being recognised.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import re
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,16 +14,20 @@ from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from starlette.routing import Mount
 from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
 
 from rag.api import create_app
 from rag.identity import Identity
 from rag.keys import Keys
+from rag.sessions import sessions
 from rag.types import Access, Principal, Role
 from tests.rag_server import QUESTION, Parts, Writer, parts, slow_writer
+from tests.test_rag_oidc import AUDIENCE, ISSUER, KEYS, token
 from ui.app import mount
 
 OPEN = {"/healthz", "/readyz", "/sign-in", "/sign-out", "/sign-in.css"}
@@ -164,6 +171,21 @@ def test_no_spelling_of_a_path_opens_it(world: World, path: str) -> None:
 )
 def test_a_foreign_host_gets_nothing_even_with_a_key(world: World, host: str) -> None:
     assert world.get("/v1/models", world.key(), Host=host).status_code == 421
+
+
+def test_what_is_said_twice_is_not_believed(world: World) -> None:
+    """Two hosts or two credentials: a program on the way may have looked at the other one."""
+    right = ("Authorization", f"Bearer {world.key()}")
+    assert world.client.get("/v1/models", headers=[right]).status_code == 200
+    assert world.client.get("/v1/models", headers=[right, right]).status_code == 401
+    for hosts in (("localhost", "evil.test"), ("evil.test", "localhost"), ("localhost", "localhost")):
+        twice = [("Host", host) for host in hosts]
+        assert world.client.get("/v1/models", headers=[right, *twice]).status_code == 421
+
+
+def test_nobody_opens_a_web_socket(world: World) -> None:
+    with pytest.raises(WebSocketDisconnect), world.client.websocket_connect("/gradio_api/queue/join"):
+        raise AssertionError("it was opened")
 
 
 def test_a_lower_role_does_not_reach_what_is_for_a_higher_one(world: World) -> None:
@@ -334,3 +356,51 @@ def test_a_key_wins_over_the_proxy_and_a_wrong_one_is_not_replaced_by_it(proxied
     assert names == ["rh", "secret"]
     assert proxied.get("/v1/corpora", secret + "x", **said).status_code == 401
     assert proxied.get("/v1/corpora", **said, Authorization="Basic bWFyaWU6eA==").status_code == 200
+
+
+# --- an identity provider -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def provided(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("provided")
+    (folder / "jwks.json").write_text(json.dumps({"keys": KEYS}), encoding="utf-8")
+    (folder / "login.toml").write_text('[groups]\n"/agents" = "agents"\n', encoding="utf-8")
+    yield from opened(
+        folder,
+        login=frozenset({"oidc"}),
+        oidc_issuer=ISSUER,
+        oidc_audience=(AUDIENCE,),
+        oidc_jwks=str(folder / "jwks.json"),
+        login_map=folder / "login.toml",
+    )
+
+
+def test_a_token_of_the_provider_is_a_bearer_token_and_signs_in_on_the_page(provided: World) -> None:
+    """Its person is the same in both, and a session lasts no longer than it."""
+    said = token(groups=["/agents"])
+    assert [one["name"] for one in provided.get("/v1/corpora", said).json()["data"]] == ["finances", "rh"]
+    page = provided.client.get("/sign-in")
+    (form,) = re.findall(r'name="form" value="([\w-]+)"', page.text)
+    fields = {"form": form, "credential": said}
+    assert provided.client.post("/sign-in", data=fields, follow_redirects=False).status_code == 303
+    assert [one["name"] for one in provided.client.get("/v1/corpora").json()["data"]] == ["finances", "rh"]
+    with provided.parts.database.writing() as connection:
+        (ends,) = connection.execute(sa.select(sessions.c.ends)).scalars()
+        assert ends <= time.time() + 360
+        connection.execute(sessions.update().values(ends=1))
+    assert provided.client.get("/v1/corpora").status_code == 401
+    provided.client.cookies.clear()
+
+
+def test_a_token_for_another_audience_opens_no_route(provided: World) -> None:
+    wrong = token(aud="another")
+    for method, path in routes(provided.app):
+        if path not in OPEN:
+            response = provided.client.request(method, filled(path), headers=_bearer(wrong), follow_redirects=False)
+            assert response.status_code == 401, (method, path)
+
+
+def test_without_the_mode_a_token_or_a_key_is_nothing(world: World, provided: World) -> None:
+    assert world.get("/v1/models", token()).status_code == 401
+    assert provided.get("/v1/models", provided.key()).status_code == 401

@@ -19,10 +19,12 @@ from rag.catalog import Catalog
 from rag.database import Database
 from rag.errors import BadRequest, Conflict, NotFound
 from rag.key_commands import app
-from rag.keys import DAY, Keys, new_secret
+from rag.keys import DAY, Keys, checked_name, new_secret
 from rag.page_tokens import PageTokens
+from rag.sessions import Sessions
 from rag.standing import Source, Standing
 from rag.types import Access, Corpus, Principal, Role
+from tests.postgres_server import PostgresServer
 
 MARIE = Principal(
     "Marie",
@@ -48,9 +50,13 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = Database.open(tmp_path / "catalog.sqlite")
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    if request.param == "sqlite":
+        opened = Database.open(tmp_path / "catalog.sqlite")
+    else:
+        server: PostgresServer = request.getfixturevalue("postgres")
+        opened = Database.open(server.database())
     yield opened
     opened.close()
 
@@ -104,9 +110,9 @@ def test_one_name_is_one_person(keys: Keys) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "  ", "a" * 101, "a\nb", "\x1b[31m"])
-def test_a_name_can_be_read(keys: Keys, name: str) -> None:
+def test_a_name_can_be_read(name: str) -> None:
     with pytest.raises(BadRequest):
-        keys.create(Principal(name), 30)
+        checked_name(name)
 
 
 def test_what_is_kept_signs_nobody_in(keys: Keys, database: Database) -> None:
@@ -172,6 +178,21 @@ def test_the_last_day_of_use_is_noted(keys: Keys) -> None:
     found = keys.recognised(secret)
     assert found is not None
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", found.last_used or "")
+
+
+def test_sessions_are_kept_by_either_database(database: Database, clock: Clock) -> None:
+    """Begun by one server, they are known to another one, until one of them ends them."""
+    first, second = Sessions(database, clock), Sessions(database, clock)
+    secret = first.begin(Standing(MARIE, Source.KEY, "0123456789abcdef"))
+    found = second.of_cookie(secret)
+    assert found is not None
+    assert found[1].principal == MARIE
+    clock.now += 3_000
+    second.used(found[0])
+    clock.now += 3_000
+    assert first.of_cookie(secret)
+    second.end(secret)
+    assert first.of_cookie(secret) is None
 
 
 # --- the commands ---------------------------------------------------------------------------------------
