@@ -6,7 +6,6 @@ is kept here. A worker may be killed at any moment: whoever sent the order notic
 
 from __future__ import annotations
 
-import json
 import logging
 import socket
 import sys
@@ -26,7 +25,7 @@ from ingest.pipeline import SLICE, reading_program
 from ingest.reading import Order, Reading, content, digest, reading
 from ingest.sandbox import Sandbox
 from ingest.wire import Answer, Task, Trouble, Unintelligible, answer_json, task_of
-from rag import lexical
+from rag import lexical, logs
 from rag.errors import DocumentError, OperatorError, RejectReason
 from rag.home import sha256_of
 from rag.seams import Embedder, VectorStore
@@ -279,22 +278,11 @@ def _slices(chunks: Sequence[Chunk]) -> Iterator[Sequence[Chunk]]:
 
 # --- logs -----------------------------------------------------------------------------------------------
 
-_RECORD: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
-
-
-class _Lines(logging.Formatter):
-    """One JSON object per event: when, what, and its fields."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        fields = {name: value for name, value in record.__dict__.items() if name not in _RECORD}
-        said = {"time": self.formatTime(record), "level": record.levelname, "event": record.getMessage(), **fields}
-        return json.dumps(said, default=str)
-
 
 def _speak() -> None:
-    """Write events to standard error."""
+    """Write events to standard error, in the form of the service's."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Lines())
+    handler.setFormatter(logs.Lines())
     logger = logging.getLogger("ingest")
     if not logger.handlers:
         logger.addHandler(handler)

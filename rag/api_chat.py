@@ -171,7 +171,7 @@ async def _stream(
                     finished = True
     except VaubanError as error:
         finished = True
-        service.metrics.problem(error.code)
+        request_log.note(problem=error.code)
         yield event(problems.document(error, language).model_dump_json())
     finally:
         running.stop()

@@ -128,6 +128,7 @@ class Guard:
             route = getattr(scope.get("route"), "path", "") if _is_own(scope["path"]) else "page"
             seconds = time.perf_counter() - started
             self._metrics.request(route or "none", answer.status or 0, seconds)
+            self._metrics.problem(request_log.problem())
             self._log.ended(scope, route or "none", answer.status or 0, seconds, answer.media_type)
 
     async def _admitted(self, scope: Scope) -> VaubanError | None:

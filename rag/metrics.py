@@ -112,8 +112,9 @@ class Metrics:
         self._request_seconds.labels(route).observe(seconds)
 
     def problem(self, code: str) -> None:
-        """A request was refused, or failed; ``code`` is one of the error tree."""
-        self._problems.labels(code).inc()
+        """A request was refused, or failed; ``code`` is one of the error tree, empty where all went well."""
+        if code:
+            self._problems.labels(code).inc()
 
     def answer(self, answer: Answer, passages: float | None = None, sentence: float | None = None) -> None:
         """A finished answer of a person; seconds until its passages and its first sentence were there, where known."""

@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Scope
 
-from rag import errors, schemas
+from rag import errors, request_log, schemas
 from rag.errors import VaubanError
 
 log = logging.getLogger("vauban.api")
@@ -172,6 +172,7 @@ def document(error: VaubanError, language: str, request_id: str = "") -> schemas
 def response(error: VaubanError, language: str, request_id: str = "") -> Response:
     """The HTTP response of an error, with the headers that belong to its status."""
     problem = document(error, language, request_id)
+    request_log.note(problem=error.code)
     headers = {"Cache-Control": "no-store", "Content-Language": language}
     if isinstance(error, Refusal):
         headers |= error.headers

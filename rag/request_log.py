@@ -60,6 +60,11 @@ def note(**fields: Field) -> None:
         noted.update(fields)
 
 
+def problem() -> str:
+    """The code of the error that the request was answered with; empty without one."""
+    return str((_noted.get() or {}).get("problem", ""))
+
+
 def identified(scope: Scope, principal: Principal) -> None:
     """Note who calls."""
     scope.setdefault("state", {})["principal"] = principal

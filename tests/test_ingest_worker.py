@@ -21,6 +21,7 @@ from ingest.reading import Order, Reading, content, digest
 from ingest.source import Source
 from ingest.wire import Task, Trouble, answer_of, task_json
 from ingest.worker import Hands, Pulse, Staging
+from rag import logs
 from rag.adapters.fake import DictStore, HashEmbedder
 from rag.errors import DocumentError, ModelError, RejectReason
 from rag.seams import VectorStore
@@ -328,8 +329,10 @@ def test_an_order_of_a_dead_sync_is_not_begun(bench: Bench, file: Path) -> None:
 
 
 def test_events_are_lines_of_json_without_words() -> None:
-    record = logging.makeLogRecord({"msg": "order done", "levelname": "INFO", "task": "t", "chunks": 3})
-    said: Mapping[str, object] = json.loads(worker._Lines().format(record))
+    record = logging.makeLogRecord(
+        {"name": "ingest.worker", "msg": "order done", "levelname": "INFO", "task": "t", "chunks": 3}
+    )
+    said: Mapping[str, object] = json.loads(logs.Lines().format(record))
     assert {name: said[name] for name in ("event", "task", "chunks")} == {
         "event": "order done",
         "task": "t",

@@ -137,6 +137,7 @@ def test_no_label_comes_from_people_documents_or_corpora(client: TestClient, vau
         client.get("/v1/documents", params={"corpus": text})
         client.request(CANARY.upper(), f"/v1/{CANARY}/x", headers={"User-Agent": CANARY, "X-Request-Id": CANARY})
     text = client.get("/metrics").text
+    assert at(read(text), "vauban_problems_total", code="unknown_model") >= 3
     assert CANARY not in text.lower()
     assert "forged" not in text
     samples = read(text)

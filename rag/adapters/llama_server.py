@@ -36,6 +36,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from rag import tracing
 from rag.adapters import chat_template
 from rag.errors import BadRequest, GenerationError, ModelError, SettingsError
 
@@ -107,11 +108,16 @@ class LlamaServer:
 
         Raises:
             ServerFailed: it is not there, still loading, or refuses the key.
-            ModelError: it is no llama-server that Vauban can use.
+            ModelError: it is no llama-server that Vauban can use, or guesses words from a pool that slots share.
         """
         self._json("GET", "/health", patience=CHECK)
         props = self._json("GET", "/props", patience=CHECK)
         models = self._json("GET", "/v1/models", patience=CHECK).get("data")
+        if "ngram-mod" in str(props.get("default_generation_settings")):
+            raise _unfit(
+                "its slots share what they learn of texts; start it without `--spec-type ngram-mod`",
+                "ses emplacements partagent ce qu’ils apprennent des textes ; lancez-le sans « --spec-type ngram-mod »",
+            )
         try:
             return Facts(
                 fingerprint=_fingerprint(props, models if isinstance(models, list) else []),
@@ -243,6 +249,7 @@ class Exchange:
     def __init__(self, client: httpx.Client, body: dict[str, Any]) -> None:
         self._client = client
         self._body = body
+        self._headers = tracing.current().headers  # the thread does not know whose request it works for
         self._events: queues.SimpleQueue[Piece | Exception | None] = queues.SimpleQueue()
         self._socket: socket.socket | None = None
         self._closed = False
@@ -275,7 +282,11 @@ class Exchange:
     def _read(self) -> None:
         try:
             with self._client.stream(
-                "POST", "/v1/completions", json=self._body, extensions={"trace": self._connected}
+                "POST",
+                "/v1/completions",
+                json=self._body,
+                headers=self._headers,
+                extensions={"trace": self._connected},
             ) as response:
                 if response.status_code != httpx.codes.OK:
                     response.read()
