@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import sys
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import psutil
 
 from rag import memory, models, offline
 from rag.adapters.llama import BATCH
+from rag.adapters.llama_server import LlamaServer
 from rag.errors import VaubanError
 from rag.home import Home
 from rag.models import Kind
@@ -45,6 +47,7 @@ def examine(settings: Settings) -> list[Check]:
         *_plan(settings),
         _disk(settings.root),
         *(_model(settings, kind, name) for kind, name in _chosen(settings)),
+        *(_llama_server(settings, url) for url in settings.llama_url),
         _home(settings),
         _switches(),
     ]
@@ -107,6 +110,17 @@ def _model(settings: Settings, kind: Kind, name: str) -> Check:
     except VaubanError as error:
         return Check(kind.value, False, error.said(settings.language))
     return Check(kind.value, True, f"{name}, {found.fingerprint}, {found.path}")
+
+
+def _llama_server(settings: Settings, url: str) -> Check:
+    """Whether a server answers, and with what; the proof that it is safe waits for the start, as it takes a slot."""
+    try:
+        with closing(LlamaServer(url, api_key=settings.llama_api_key)) as server:
+            facts = server.facts()
+    except VaubanError as error:
+        return Check("llama-server", False, f"{url}: {error.said(settings.language)}")
+    found = f"{url}, {facts.fingerprint}, {facts.slots} slots of {facts.context} tokens"
+    return Check("llama-server", True, found)
 
 
 def _home(settings: Settings) -> Check:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import random
 import re
 import statistics
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -55,9 +56,30 @@ def codes(count: int, seed: int = 1) -> list[str]:
     ]
 
 
-def gone(moment: float) -> Callable[[], bool]:
-    """Whether ``moment`` is past."""
-    return lambda: time.monotonic() > moment
+class _Reader:
+    """Somebody who stays, or who leaves a moment after a stage of the answer begins: in line, reading, or writing."""
+
+    def __init__(self, drawn: random.Random, *, leaves: bool) -> None:
+        self._at = drawn.choice(["line", "reading", "writing"]) if leaves else ""
+        self._after = drawn.uniform(0, 1.5)
+        self._moment = math.inf
+        self.stage = ""
+        self.reused = 0
+        self.reached("line")
+
+    def told(self, heard: Told) -> None:
+        if isinstance(heard, Reading):
+            self.reused = heard.reused
+            self.reached("reading")
+
+    def reached(self, stage: str) -> None:
+        if self.stage != stage:
+            self.stage = stage
+            if stage == self._at:
+                self._moment = time.monotonic() + self._after
+
+    def gone(self) -> bool:
+        return time.monotonic() > self._moment
 
 
 def overhead(pool: LlamaPool, url: str, times: int) -> dict[str, object]:
@@ -153,19 +175,19 @@ def soak(pool: LlamaPool, servers: Sequence[LlamaServerProcess], clients: int, s
         code, drawn, turn = owned[index], random.Random(index), 0
         while time.monotonic() < end:
             turn = (turn + 1) % 4
-            leaves = time.monotonic() + (drawn.uniform(0, 12) if index % 3 == 0 else 1e9)
-            heard: list[Told] = []
+            reader = _Reader(drawn, leaves=index % 3 == 0)
             first, text, begun = None, "", time.monotonic()
             try:
-                for piece in pool.stream(
-                    prompt(code, turn), Sampling(max_tokens=40), owner=code, told=heard.append,
-                    cancelled=gone(leaves),
-                ):  # fmt: skip
+                pieces = pool.stream(
+                    prompt(code, turn, 2), Sampling(max_tokens=24), owner=code, told=reader.told, cancelled=reader.gone
+                )
+                for piece in pieces:
                     first = first or time.monotonic()
+                    reader.reached("writing")
                     text += piece
                 outcome = "answered"
             except Cancelled:
-                outcome = "left"
+                outcome = f"left in {reader.stage}"
             except Overloaded:
                 outcome = "refused"
                 time.sleep(0.5)
@@ -176,7 +198,7 @@ def soak(pool: LlamaPool, servers: Sequence[LlamaServerProcess], clients: int, s
                 served[code] += outcome == "answered"
                 leaks += sum(other in text for other in owned if other != code)
                 own += code in text and outcome == "answered"
-                reused += sum(one.reused for one in heard if isinstance(one, Reading))
+                reused += reader.reused
                 if first:
                     waits.append(first - begun)
 

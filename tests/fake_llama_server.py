@@ -53,6 +53,7 @@ class FakeLlamaServer:
         self.locks = [threading.Lock() for _ in range(slots)]
         self.reused: list[int] = []
         self.key = ""
+        self.guesses = "none"
         self.status = 200
         self.fault = ""
         self.template_works = True
@@ -105,7 +106,10 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.path == "/props":
             self.answer(
                 {
-                    "default_generation_settings": {"n_ctx": state.context},
+                    "default_generation_settings": {
+                        "n_ctx": state.context,
+                        "params": {"speculative.types": state.guesses},
+                    },
                     "total_slots": state.slots,
                     "model_path": f"/models/{state.name}.gguf",
                     "chat_template": "chatml",

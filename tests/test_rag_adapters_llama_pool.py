@@ -99,6 +99,13 @@ def test_a_server_that_does_not_say_what_it_reuses_is_refused(server: FakeLlamaS
         LlamaPool.open([server.url])
 
 
+def test_a_server_whose_slots_learn_from_each_other_is_refused(server: FakeLlamaServer) -> None:
+    """What one person's text makes another's quicker can be measured from outside."""
+    server.guesses = "ngram-mod"
+    with pytest.raises(ModelError, match="ngram-mod"):
+        LlamaPool.open([server.url])
+
+
 def test_another_client_of_a_slot_is_noticed_before_a_word_is_shown(server: FakeLlamaServer) -> None:
     """The prompt is read again from the system message on, and nothing more is reused on that server from then on."""
     with closing(LlamaPool.open([server.url])) as pool:
