@@ -68,10 +68,14 @@ class Ticket:
 
 @dataclass(slots=True, eq=False)
 class _Person:
-    """One owner in line or being served; ``since`` orders people by when they came or were last served."""
+    """One owner in line or being served; ``since`` orders people by when they came or were last served.
+
+    ``late`` is who was just served and has more in line: whoever comes during the next turn goes first.
+    """
 
     since: int
     serving: int = 0
+    late: bool = False
     tickets: deque[Ticket] = field(default_factory=deque)
 
 
@@ -80,7 +84,8 @@ class Line:
 
     One person's tickets keep their order. With one place, who has nothing else in line or under way waits for the
     turn under way and at most one turn of each other person in line at that moment; those who come later, and those
-    who ask again, stand behind. The same calls give the same order.
+    who ask again, stand behind. Who keeps several requests in line lets pass those who come while the turn after one
+    of theirs is under way, and nobody else. The same calls give the same order.
     """
 
     def __init__(self) -> None:
@@ -127,15 +132,18 @@ class Line:
         """A turn of ``owner`` is over."""
         person = self._people[owner]
         person.serving -= 1
-        person.since = self._now()
+        for other in self._people.values():
+            if other.late:
+                other.since, other.late = self._now(), False
+        person.since, person.late = self._now(), bool(person.tickets)
         self._forget(owner)
 
     def positions(self) -> dict[Ticket, int]:
         """Everyone in line, in the order in which turns would be given from now on, with their places from 1."""
         if self._positions is None:
             ranked = sorted(
-                (person.serving + place, person.since, ticket.owner, ticket)
-                for person in self._people.values()
+                (person.serving + place, person.late, person.since, number, ticket)
+                for number, person in enumerate(self._people.values())
                 for place, ticket in enumerate(person.tickets)
             )
             self._positions = {entry[-1]: number for number, entry in enumerate(ranked, start=1)}

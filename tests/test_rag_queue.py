@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from functools import partial
+from heapq import heapify, heappop, heappush
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -166,6 +168,57 @@ def test_sixteen_people_and_one_who_asks_fifty_times_get_equal_shares() -> None:
             worst = max(worst, now - asked[under_way])
     assert jain(list(turns.values())) > 0.99
     assert worst <= 16
+
+
+def waits(*, abused: bool, fair: bool = True, people: int = 4, seconds: float = 8000.0) -> list[float]:
+    """How long people wait who think for half a minute and take turns of 2 to 6 seconds, sorted; in simulated time.
+
+    ``abused``, somebody else always has 50 requests asked, whose turns take the longest; not ``fair``, turns are
+    given in the order of asking.
+    """
+    random, line = Random(1), Line()
+    came: dict[Ticket, float] = {}
+    found: list[float] = []
+    under_way = False
+    events = [(random.expovariate(1 / 30), number, f"person {number}", False) for number in range(people)]
+    events += [(0.0, people + number, "abuser", False) for number in range(50 if abused else 0)]
+    heapify(events)
+    now, number = 0.0, len(events)
+    while events and now < seconds:
+        now, _, owner, ends = heappop(events)
+        number += 1
+        if ends:
+            line.end(owner)
+            under_way = False
+            pause = 0.0 if owner == "abuser" else random.expovariate(1 / 30)
+            heappush(events, (now + pause, number, owner, False))
+        else:
+            came[line.join(owner)] = now
+        if len(line) and not under_way:
+            ticket = min(line.positions(), key=line.positions().__getitem__ if fair else list(came).index)
+            asked = came.pop(ticket)
+            line.begin(ticket)
+            under_way = True
+            number += 1
+            heappush(
+                events, (now + (6.0 if ticket.owner == "abuser" else random.uniform(2, 6)), number, ticket.owner, True)
+            )
+            if ticket.owner != "abuser":
+                found.append(now - asked)
+    return sorted(found)
+
+
+def test_an_abuser_at_most_doubles_the_time_to_the_first_word_of_others() -> None:
+    """At the 95th percentile, two seconds of reading included, which on a processor is at least half of a turn.
+
+    In the order of asking it would be tens of times as long.
+    """
+    quiet, fair, unfair = (
+        found[int(0.95 * len(found))] + 2.0
+        for found in (waits(abused=False), waits(abused=True), waits(abused=True, fair=False))
+    )
+    assert fair <= 2 * quiet
+    assert unfair > 10 * quiet
 
 
 # --- what is told and who is refused ---------------------------------------------------------------------
