@@ -7,6 +7,8 @@ import os
 import random
 import shutil
 import stat
+import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,9 +23,12 @@ from rag import audit
 from rag.audit import Draft, Erasing, Head, RecordKind, Records, Tamper, Wanted, canonical, ranges
 from rag.database import Database
 from rag.errors import BadRequest, NotFound, SettingsError
+from rag.recording import Asked, finish
+from rag.types import Access, Principal, Question
 from tests import chain_tampers
 from tests.chain_tampers import Forger
 from tests.postgres_server import PostgresServer
+from tests.rag_server import Writer, parts
 
 TAMPERS = int(os.environ.get("VAUBAN_TEST_TAMPERS", "60"))
 ERASURE = Draft(RecordKind.ERASURE, {}, {"name": "operator"}, "server:local")
@@ -94,6 +99,44 @@ def test_every_tamper_is_found(tampered: Kept, seed: int) -> None:
     what = dice.choice(chain_tampers.ALL)
     told = what(Forger(tampered.database, tampered.home), dice)
     assert tampered.verify(), f"{what.__name__}: {told}"
+
+
+@pytest.mark.bench
+def test_a_thousand_tampers_with_a_thousand_answers_are_all_found(tmp_path: Path) -> None:
+    """Real answers, with erasures among them; each tamper on a copy of its own."""
+    vauban = parts(tmp_path, Writer())
+    words = ("congé annuel", "repas en mission", "régisseur", "horaires d'été", "café", "report des congés")
+    started = time.perf_counter()
+    for number in range(1_000):
+        person = Principal(f"p{number % 37}", frozenset({"agents"}), access=Access.KEY)
+        question = Question(f"Quelle est la règle {number} : {words[number % 6]} ?", person)
+        finish(vauban, Asked(f"chatcmpl-{number}", question), vauban.engine.answer(question))
+    print(f"\n1,000 answers in {time.perf_counter() - started:.1f} s")
+    vauban.records.erase(Erasing(person="p5"), ERASURE)
+    started = time.perf_counter()
+    assert vauban.records.verify().whole
+    print(f"verified in {time.perf_counter() - started:.3f} s")
+    vauban.database.close()
+    missed = []
+    found: Counter[str] = Counter()
+    for seed in range(1_000):
+        home = tmp_path / "copy"
+        home.mkdir()
+        for name in ("catalog.sqlite", audit.KEY_FILE, audit.HEAD_FILE):
+            shutil.copy(vauban.home.root / name, home / name)
+        database = Database.open(home / "catalog.sqlite")
+        records = Records.open(database, home)
+        dice = random.Random(seed)
+        what = dice.choice(chain_tampers.ALL)
+        told = what(Forger(database, home), dice)
+        findings = records.verify().findings
+        found[what.__name__] += bool(findings)
+        if not findings:
+            missed.append((seed, what.__name__, told))
+        database.close()
+        shutil.rmtree(home)
+    print(dict(found))
+    assert missed == []
 
 
 @pytest.fixture(scope="module")

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
+import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
+from fastapi.testclient import TestClient
 
 from rag import scope
+from rag.api import create_app
 from rag.audit import Draft, RecordKind
 from rag.errors import BadRequest, DiskFull
 from rag.recording import Asked, asked_in, finish, kept
 from rag.structured import read
 from rag.types import Answer, Event, Moment, PassagesFound, Principal, Question, Role, Sampling, Turn
-from tests.rag_server import LEAVE, QUESTION, Parts, Writer, parts
+from tests.rag_server import LEAVE, QUESTION, Parts, Writer, parts, serving, slow_writer
 
 ALICE = Principal("alice", frozenset({"agents"}), 1, roles=frozenset({Role.READER}))
 
@@ -150,3 +156,57 @@ def test_what_is_owed_is_written_when_the_program_ends(vauban: Parts) -> None:
     vauban.records.owe(Draft(RecordKind.ANSWER, {}))
     vauban.records.close()
     assert vauban.records.head.count == 1
+
+
+# --- through the API
+
+
+def test_an_answer_of_the_api_is_on_record_when_it_ends(vauban: Parts) -> None:
+    """Under the id that the client has, streamed or not; a stream whose record cannot be written ends in an error."""
+    body = {"model": "vauban", "messages": [{"role": "user", "content": QUESTION}]}
+    with TestClient(create_app(vauban), base_url="http://127.0.0.1") as client:
+        plain = client.post("/v1/chat/completions", json=body, headers={"X-Request-Id": "anfrage-1"})
+        record = vauban.records.read(plain.json()["id"])
+        assert record.content is not None
+        assert record.content["text"] == plain.json()["choices"][0]["message"]["content"]
+        assert (record.body["request"], record.content["owner"]) == ("anfrage-1", vauban.local.owner)
+        streamed = client.post("/v1/chat/completions", json=body | {"stream": True}).text
+        ids = set(re.findall(r'"id":"(chatcmpl-[0-9a-f]+)"', streamed))
+        assert [vauban.records.read(one).status for one in ids] == ["answered"]
+        assert vauban.records.head.count == 2
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_of_the_api_without_a_record_is_an_error(
+    vauban: Parts, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    """507 where nothing was sent yet; in a stream an error event, and never the finished answer."""
+
+    def full(*_: object) -> None:
+        raise DiskFull("full")
+
+    monkeypatch.setattr(vauban.records, "_append", full)
+    body = {"model": "vauban", "messages": [{"role": "user", "content": QUESTION}], "stream": stream}
+    with TestClient(create_app(vauban), base_url="http://127.0.0.1") as client:
+        first = client.post("/v1/chat/completions", json=body)
+        assert '"code":"disk_full"' in first.text
+        assert '"status":"answered"' not in first.text
+        assert first.status_code == (200 if stream else 507)
+        assert client.post("/v1/chat/completions", json=body).status_code == 507
+
+
+def test_a_client_that_goes_away_leaves_a_record(tmp_path: Path) -> None:
+    """With what it had been sent."""
+    vauban = parts(tmp_path, slow_writer())
+    body = {"model": "vauban", "messages": [{"role": "user", "content": QUESTION}], "stream": True}
+    with serving(create_app(vauban)) as url, httpx.Client(base_url=url, trust_env=False) as client:
+        with client.stream("POST", "/v1/chat/completions", json=body) as response:
+            first = next(response.iter_lines())
+        passages = json.loads(first.removeprefix("data: "))["vauban"]["passages"]
+        ends = time.monotonic() + 20
+        while not vauban.records.head.count and time.monotonic() < ends:
+            time.sleep(0.02)
+    record = vauban.records.read("1")
+    assert record.status == "abandoned"
+    assert [one["chunk"] for one in record.body["passages"]] == [one["id"] for one in passages]
+    vauban.database.close()
