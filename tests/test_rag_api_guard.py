@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import sqlalchemy as sa
 from fastapi import FastAPI
@@ -26,8 +25,8 @@ from rag.identity import Identity
 from rag.keys import Keys
 from rag.sessions import sessions
 from rag.types import Access, Principal, Role
+from tests.identity_provider import AUDIENCE, ISSUER, KEYS, token
 from tests.rag_server import QUESTION, Parts, Writer, parts, slow_writer
-from tests.test_rag_oidc import AUDIENCE, ISSUER, KEYS, token
 from ui.app import mount
 
 OPEN = {"/healthz", "/readyz", "/sign-in", "/sign-out", "/sign-in.css"}
@@ -50,7 +49,7 @@ class World:
         made = Keys(self.parts.database, at) if at else self.keys
         return made.create(principal, days, further=True)[1]
 
-    def get(self, path: str, secret: str = "", **headers: str) -> httpx.Response:
+    def get(self, path: str, secret: str = "", **headers: str) -> Any:
         return self.client.get(path, headers=_bearer(secret) | headers, follow_redirects=False)
 
 

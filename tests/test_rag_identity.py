@@ -97,7 +97,7 @@ def test_only_the_server_s_own_user_may_name_groups() -> None:
 
 def test_the_token_of_server_json_may_do_everything_and_is_not_for_the_page() -> None:
     principal = who(SHARED, bearer(SHARED.server_token)).principal
-    assert (principal.access, principal.roles) == (Access.SERVER, set(Role))
+    assert (principal.access, principal.roles) == (Access.SERVER, frozenset(Role))
     assert SHARED.sign_in(SHARED.server_token) is None
 
 

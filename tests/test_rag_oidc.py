@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 import http.server
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
+from jwt.algorithms import RSAAlgorithm
 
-from rag import entitlements, oidc
+from rag import entitlements
 from rag.entitlements import Entitlements
 from rag.errors import SettingsError, StoreError
 from rag.oidc import AGAIN, FRESH, STALE, KeySet, Verifier, checked_place, internal_address
 from rag.types import Access, Principal, Role
+from tests.identity_provider import (
+    AUDIENCE,
+    EC_KEY,
+    ED_KEY,
+    ISSUER,
+    KEYS,
+    OTHER,
+    RSA_KEY,
+    claims,
+    encoded,
+    public,
+    token,
+)
 
-ISSUER, AUDIENCE = "https://idp.exemple", "vauban"
-RSA_KEY = rsa.generate_private_key(65_537, 2_048)
-EC_KEY = ec.generate_private_key(ec.SECP256R1())
-ED_KEY = ed25519.Ed25519PrivateKey.generate()
-OTHER = rsa.generate_private_key(65_537, 2_048)
 TABLE = Entitlements.model_validate(
     {
         "claims": {"name": "sub", "groups": "groups", "clearance": "level", "roles": "realm.roles"},
@@ -39,17 +45,6 @@ TABLE = Entitlements.model_validate(
         "maintains": {"/redaction": ["rh"]},
     }
 )
-
-
-def public(key: Any, kid: str, **more: str) -> dict[str, Any]:
-    algorithm = {rsa.RSAPrivateKey: RSAAlgorithm, ec.EllipticCurvePrivateKey: ECAlgorithm}.get(
-        next(kind for kind in (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey, object) if isinstance(key, kind)),
-        OKPAlgorithm,
-    )
-    return {**algorithm.to_jwk(key.public_key(), as_dict=True), "kid": kid, "use": "sig", **more}
-
-
-KEYS = [public(RSA_KEY, "rsa"), public(EC_KEY, "ec"), public(ED_KEY, "ed")]
 
 
 @pytest.fixture
@@ -64,25 +59,9 @@ def verifier(key_file: Path) -> Verifier:
     return Verifier(ISSUER, (AUDIENCE, "other"), KeySet(str(key_file)), TABLE)
 
 
-def claims(**changes: Any) -> dict[str, Any]:
-    now = int(time.time())
-    said = {"iss": ISSUER, "aud": AUDIENCE, "sub": "marie", "exp": now + 300, "iat": now, **changes}
-    return {name: value for name, value in said.items() if value is not None}
-
-
-def token(key: Any = RSA_KEY, algorithm: str = "RS256", kid: str | None = "rsa", **changes: Any) -> str:
-    headers = {} if kid is None else {"kid": kid}
-    return jwt.encode(claims(**changes), key, algorithm, headers=headers)
-
-
-def encoded(data: object) -> str:
-    raw = data if isinstance(data, bytes) else json.dumps(data).encode()
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
-
-
 def test_a_token_brings_what_the_table_makes_of_its_claims(verifier: Verifier) -> None:
     """And nothing else: groups and roles that it does not name give nothing."""
-    said = {
+    said: dict[str, Any] = {
         "groups": ["/rh", "/redaction", "direction", "*", 7, None, {"a": 1}],
         "level": ["secret", "restreint", "cosmique"],
         "realm": {"roles": ["audit", "administrator", "maintainer"]},
@@ -354,7 +333,7 @@ def test_an_internal_url_may_give_the_keys(place: str) -> None:
 def test_a_name_that_leads_outside_later_is_refused_at_each_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     """One public address among internal ones is enough."""
     found = [(2, 1, 6, "", (address, 80)) for address in ("10.0.0.1", "8.8.8.8")]
-    monkeypatch.setattr(oidc.socket, "getaddrinfo", lambda *_, **__: found)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
     with pytest.raises(ValueError, match="internal"):
         internal_address("idp.exemple", 80)
     with pytest.raises(StoreError):

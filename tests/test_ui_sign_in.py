@@ -16,8 +16,8 @@ import pytest
 from rag.keys import Keys
 from rag.sessions import sessions
 from rag.types import Access, Principal
+from tests.page_server import page_server
 from tests.rag_server import QUESTION, Parts, Writer
-from tests.test_ui_page import page_server
 
 MARIE = Principal("Marie", frozenset({"direction"}), access=Access.KEY)
 JEAN = Principal("Jean", access=Access.KEY)
