@@ -12,7 +12,7 @@ import gradio as gr
 from fastapi import FastAPI
 from starlette.routing import Mount
 
-from ui import handlers, render
+from ui import handlers, past, render
 from ui.client import ApiError, Client
 from ui.handlers import Asked, Conversation, Mistake, Stops
 from ui.shell import Shell
@@ -92,6 +92,7 @@ def build(calling: Calling, start: str, *, account: bool = False) -> gr.Blocks:
     with gr.Blocks(title=say("title", start), analytics_enabled=False, fill_width=True) as page:
         language = gr.State(start)
         turns = gr.State(())
+        place = gr.State("")
         offered = gr.State([])
         with gr.Row(elem_id="top"):
             header = _html("header", render.header(start, account=account))
@@ -117,12 +118,14 @@ def build(calling: Calling, start: str, *, account: bool = False) -> gr.Blocks:
                         day = gr.Textbox(
                             label=say("day", start), info=say("day_hint", start), max_lines=1, elem_id="day"
                         )
+                    with gr.Accordion(say("past", start), open=False, elem_id="history") as history:
+                        kept = _html("past", "", js_on_load=_asset("past.js"))
                 examples = _html("examples", "")
             with gr.Column(elem_id="aside"):
                 sources = _html("sources", render.sources((), start))
         notice = _html("notice", render.notice(start))
 
-        answer = [conversation, sources, turns, question, fault, send, stop, new, examples]
+        answer = [conversation, sources, turns, question, fault, send, stop, new, examples, place]
 
         async def on_load(shown: str, request: gr.Request) -> tuple[Any, ...]:
             try:
@@ -141,15 +144,17 @@ def build(calling: Calling, start: str, *, account: bool = False) -> gr.Blocks:
             on: str | None,
             before: Conversation,
             shown: str,
+            here: str,
             request: gr.Request,
         ) -> AsyncGenerator[tuple[Any, ...], None]:
             session = request.session_hash or ""
             ending = stops.begin(session)
             last = ""
+            client, wanted = calling.by(request), Asked(asked or "", chosen, names, on or "")
             try:
-                async for now in handlers.ask(
-                    calling.by(request), ending, before, Asked(asked or "", chosen, names, on or ""), shown
-                ):
+                wanted.checked(shown)
+                here = here or await handlers.begun(client, shown)
+                async for now in handlers.ask(client, ending, before, wanted, shown, here):
                     started, over = not last, now[-1].phase.final
                     beside = render.sources(now, shown)
                     yield (
@@ -162,10 +167,11 @@ def build(calling: Calling, start: str, *, account: bool = False) -> gr.Blocks:
                         gr.update(visible=not over),
                         gr.update(visible=True),
                         "" if started else gr.skip(),
+                        here,
                     )
                     last = beside
             except Mistake as mistake:
-                yield (*[gr.skip()] * 4, render.fault(str(mistake)), *[gr.skip()] * 4)
+                yield (*[gr.skip()] * 4, render.fault(str(mistake)), *[gr.skip()] * 5)
             finally:
                 stops.end(session, ending)
 
@@ -180,9 +186,40 @@ def build(calling: Calling, start: str, *, account: bool = False) -> gr.Blocks:
 
         async def on_new(shown: str, names: list[str], request: gr.Request) -> tuple[Any, ...]:
             stops.stop(request.session_hash or "", forget=True)
-            empty = render.conversation((), shown), render.sources((), shown), ()
-            buttons = [gr.update(visible=visible) for visible in (True, False, False)]
-            return (*empty, "", "", *buttons, render.examples(names, shown))
+            return anew((), "", shown, names)
+
+        def anew(now: Conversation, here: str, shown: str, names: list[str]) -> tuple[Any, ...]:
+            """The page with this conversation, nothing being asked."""
+            buttons = [gr.update(visible=visible) for visible in (True, False, bool(now))]
+            below = "" if now else render.examples(names, shown)
+            return render.conversation(now, shown), render.sources(now, shown), now, "", "", *buttons, below, here
+
+        async def on_list(here: str, shown: str, request: gr.Request) -> str:
+            return await earlier_ones(calling.by(request), here, shown)
+
+        async def earlier_ones(client: Client, here: str, shown: str) -> str:
+            try:
+                return past.listed(await client.conversations(past.LISTED, shown), here, shown)
+            except ApiError as error:
+                return render.fault(error.detail or say("no_service", shown))
+
+        async def on_past(
+            here: str, shown: str, names: list[str], event: gr.EventData, request: gr.Request
+        ) -> tuple[Any, ...]:
+            client, named = calling.by(request), str(event.conversation)
+            try:
+                if event.act == "open":
+                    stops.stop(request.session_hash or "", forget=True)
+                    now = await past.reopened(client, named, shown)
+                    return *anew(now, named, shown, names), await earlier_ones(client, named, shown)
+                await client.delete(named, shown)
+            except ApiError as error:
+                told = render.fault(error.detail or say("no_service", shown))
+                return *[gr.skip()] * 4, told, *[gr.skip()] * 6
+            if named in {"", here}:  # what is on screen is gone
+                stops.stop(request.session_hash or "", forget=True)
+                return *anew((), "", shown, names), await earlier_ones(client, "", shown)
+            return *[gr.skip()] * 10, await earlier_ones(client, here, shown)
 
         async def on_opinion(
             before: Conversation, shown: str, event: gr.EventData, request: gr.Request
@@ -207,17 +244,24 @@ def build(calling: Calling, start: str, *, account: bool = False) -> gr.Blocks:
                 gr.update(label=say("narrow", shown)),
                 gr.update(label=say("corpora", shown)),
                 gr.update(label=say("day", shown), info=say("day_hint", shown)),
+                gr.update(label=say("past", shown)),
                 "" if now else render.examples(names, shown),
                 render.notice(shown),
             )
 
-        form = [question, corpora, offered, day, turns, language]
-        _on(page.load, on_load, [language], [corpora, offered, fault, examples])
-        _on([send.click, question.submit, day.submit], on_ask, form, answer, concurrency_limit=RUNNING_AT_ONCE)
+        form = [question, corpora, offered, day, turns, language, place]
+        listing = on_list, [place, language], [kept]
+        loaded = _on(page.load, on_load, [language], [corpora, offered, fault, examples])
+        _on(loaded.then, *listing)
+        asked = _on([send.click, question.submit, day.submit], on_ask, form, answer, concurrency_limit=RUNNING_AT_ONCE)
+        _on(asked.then, *listing)
         chosen = _on(conversation.select, on_example, None, [question])
-        _on(chosen.then, on_ask, form, answer, concurrency_limit=RUNNING_AT_ONCE)
+        asked = _on(chosen.then, on_ask, form, answer, concurrency_limit=RUNNING_AT_ONCE)
+        _on(asked.then, *listing)
+        _on(kept.select, on_past, [place, language, offered], [*answer, kept])
         _on(stop.click, on_stop, None, None)
-        _on(new.click, on_new, [language, offered], answer)
+        renewed = _on(new.click, on_new, [language, offered], answer)
+        _on(renewed.then, *listing)
         _on(conversation.submit, on_opinion, [turns, language], [conversation, turns])
         everything = [
             header,
@@ -232,9 +276,11 @@ def build(calling: Calling, start: str, *, account: bool = False) -> gr.Blocks:
             narrow,
             corpora,
             day,
+            history,
             examples,
         ]
-        _on(other.click, on_language, [language, turns, offered], [language, *everything, notice])
+        translated = _on(other.click, on_language, [language, turns, offered], [language, *everything, notice])
+        _on(translated.then, *listing)
         page.unload(on_leave)
         page.queue(max_size=WAITING_AT_MOST, default_concurrency_limit=RUNNING_AT_ONCE, api_open=False)
     return page

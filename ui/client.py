@@ -52,6 +52,38 @@ class Client:
         """What is known of the document of a passage, at the snapshot that the passage names."""
         return await self._get(passage.url, schemas.Document, language)
 
+    async def detail(self, passage: schemas.Passage, language: str) -> schemas.DocumentDetail:
+        """The same with its text, article by article."""
+        return await self._get(passage.url, schemas.DocumentDetail, language)
+
+    async def conversations(self, most: int, language: str) -> list[schemas.Conversation]:
+        """The person's latest conversations, the newest first."""
+        return (await self._get(f"/v1/conversations?limit={most}", schemas.Conversations, language)).data
+
+    async def messages(self, conversation: str, most: int, language: str) -> list[schemas.ConversationMessage]:
+        """The latest messages of a conversation, the oldest of them first."""
+        found: list[schemas.ConversationMessage] = []
+        following = ""
+        while True:
+            path = f"/v1/conversations/{conversation}/messages?limit=100{following}"
+            page = await self._get(path, schemas.ConversationMessages, language)
+            found += page.data
+            if not page.has_more:
+                return found[-most:]
+            following = f"&after={page.next}"
+
+    async def begin(self, language: str) -> str:
+        """The id of a new conversation."""
+        async with self._session(language) as session:
+            response = _checked(await _sent(session, session.build_request("POST", "/v1/conversations", json={})))
+        return _read(response, schemas.Conversation).id
+
+    async def delete(self, conversation: str, language: str) -> None:
+        """Delete one conversation, or, where none is named, all of them."""
+        path = f"/v1/conversations/{conversation}" if conversation else "/v1/conversations"
+        async with self._session(language) as session:
+            _checked(await _sent(session, session.build_request("DELETE", path)))
+
     async def feedback(self, given: schemas.FeedbackRequest, language: str) -> None:
         """Record an opinion."""
         async with self._session(language) as session:
@@ -85,11 +117,7 @@ class Client:
 
     async def _get(self, path: str, model: type[Model], language: str) -> Model:
         async with self._session(language) as session:
-            response = _checked(await _sent(session, session.build_request("GET", path)))
-        try:
-            return model.model_validate_json(response.content)
-        except ValidationError as error:
-            raise ApiError(code="unreadable") from error
+            return _read(_checked(await _sent(session, session.build_request("GET", path))), model)
 
     def _session(self, language: str) -> httpx.AsyncClient:
         return httpx.AsyncClient(
@@ -128,6 +156,13 @@ def _checked(response: httpx.Response) -> httpx.Response:
     if response.is_error:
         raise _refusal(response.text)
     return response
+
+
+def _read(response: httpx.Response, model: type[Model]) -> Model:
+    try:
+        return model.model_validate_json(response.content)
+    except ValidationError as error:
+        raise ApiError(code="unreadable") from error
 
 
 def _refusal(text: str) -> ApiError:

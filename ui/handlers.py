@@ -89,10 +89,20 @@ class Stops:
             stop.event.set()
 
 
+async def begun(client: Client, language: str) -> str:
+    """The id of a new conversation; empty where the server keeps none, or not this time: it is no reason not to ask."""
+    try:
+        return await client.begin(language)
+    except ApiError:
+        return ""
+
+
 async def ask(
-    client: Client, stop: Stop, turns: Conversation, asked: Asked, language: str
+    client: Client, stop: Stop, turns: Conversation, asked: Asked, language: str, place: str = ""
 ) -> AsyncGenerator[Conversation, None]:
     """The conversation with one more turn, each time something of it is known.
+
+    ``place`` is the id of the conversation that the server keeps of it, if it keeps one.
 
     Raises:
         Mistake: before anything is yielded; see :meth:`Asked.checked`.
@@ -100,6 +110,8 @@ async def ask(
     options = asked.checked(language)
     turn = Turn(number=len(turns) + 1, question=asked.question.strip())
     yield (*turns, turn)
+    if place:
+        options["conversation"] = place
     request = {"model": "vauban", "messages": messages(turns, turn.question), "vauban": options}
     described: asyncio.Task[Mapping[tuple[str, str], schemas.Document]] | None = None
     try:

@@ -63,6 +63,22 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
         "No set of texts is open to you for now.",
     ),
     "failed": ("La question n'a pas abouti : {}", "The question could not be answered: {}"),
+    # Earlier conversations
+    "past": ("Mes conversations", "My conversations"),
+    "past_none": ("Vos conversations apparaîtront ici.", "Your conversations will appear here."),
+    "past_untitled": ("Sans titre", "Untitled"),
+    "past_export": ("Télécharger mes données", "Download my data"),
+    "past_clear": ("Tout supprimer", "Delete all"),
+    "past_delete": ("Supprimer la conversation « {} »", "Delete the conversation “{}”"),
+    "past_sure": ("Supprimer définitivement la conversation « {} » ?", "Delete the conversation “{}” for good?"),
+    "past_sure_all": (
+        "Supprimer définitivement toutes vos conversations ?",
+        "Delete all your conversations for good?",
+    ),
+    "past_withheld": (
+        "cette réponse s'appuie sur un texte que vous ne pouvez plus consulter, elle n'est plus affichée.",
+        "this answer rests on a text that you may no longer read, and is shown no more.",
+    ),
     # While an answer is made
     "searching": ("Recherche dans les textes…", "Searching the texts…"),
     "drafting": (
