@@ -32,7 +32,7 @@ bench: $(VENV)/.dev
 	env -u VAUBAN_HOME $(BIN)/vauban eval speed
 	env -u VAUBAN_HOME $(BIN)/vauban eval claims
 	env -u VAUBAN_HOME $(BIN)/vauban eval answers
-	env -u VAUBAN_HOME $(BIN)/python -m pytest -s -m bench tests/test_ingest_broken_files.py tests/bench_ingest.py
+	env -u VAUBAN_HOME $(BIN)/python -m pytest -s -m bench tests/test_ingest_broken_files.py tests/bench_ingest.py tests/bench_llama.py
 	env -u VAUBAN_HOME INGEST_SCALE=2000x50 $(BIN)/python -m pytest -s tests/test_ingest_scale.py
 	env -u VAUBAN_HOME INGEST_FILLINGS=20 $(BIN)/python -m pytest -s tests/test_ingest_full_disk.py
 	env -u VAUBAN_HOME INGEST_KILLS=200 $(BIN)/python -m pytest -s -k many_kills tests/test_ingest_crash.py
