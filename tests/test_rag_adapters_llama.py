@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -264,6 +264,58 @@ def test_what_is_to_be_forgotten_is(llama: LlamaGenerator, when: str) -> None:
     assert reused(llama, prompt, "anne") == public
 
 
+def test_forgetting_after_the_end_touches_nothing(gguf: Path) -> None:
+    """A history may be erased while the service stops; what was freed is left alone."""
+    generator = LlamaGenerator.open(gguf, fingerprint="tiny", context=1024)
+    prompt = asked("Le secret d'Anne. " * 30)
+    reused(generator, prompt, "anne")
+    pieces = generator.stream(prompt, SHORT, owner="anne")
+    next(pieces)
+    generator.forget("anne")
+    with patience(0.0):
+        generator.close()
+    with pytest.raises(GenerationError, match="closed"):
+        deque(pieces, maxlen=0)
+    generator.forget("anne")
+    assert generator.cache.kept == 0
+
+
+@contextmanager
+def patience(seconds: float) -> Iterator[None]:
+    """Readers who hold the model are waited for so long."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rag.adapters.llama.PATIENCE", seconds)
+        yield
+
+
+def test_a_state_that_llama_cpp_refuses_is_read_anew(llama: LlamaGenerator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The copy is given up, and the answer is the same."""
+    prompt = asked("Article 1. " * 60)
+    expected = logits(llama, prompt, "anne")
+    reused(llama, asked("Autre chose. " * 30), "paul")
+    monkeypatch.setattr(llama._native, "restore", lambda state: False)
+    assert reused(llama, prompt, "anne") == 0
+    assert logits(llama, prompt, "anne") == expected
+
+
+def test_a_deadline_ends_the_reading_of_a_prompt_and_the_wait(
+    llama: LlamaGenerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One who reads and one who waits for him are both gone when their time is over, and the model is free."""
+    Slow(llama, monkeypatch, 0.05)
+    end = time.monotonic() + 0.4
+
+    def ask(owner: str) -> float:
+        with pytest.raises(Cancelled):
+            list(llama.stream(asked("mot " * 900), SHORT, cancelled=lambda: time.monotonic() > end, owner=owner))
+        return time.monotonic() - end
+
+    with ThreadPoolExecutor(2) as pool:
+        late = [gone.result() for gone in [pool.submit(ask, "anne"), pool.submit(ask, "paul")]]
+    assert max(late) < 1.0
+    assert llama.queue.serving == llama.queue.waiting == 0
+
+
 def test_without_room_only_the_last_prompt_is_kept(gguf: Path) -> None:
     """Nothing is copied; one person's follow-up is quick as long as nobody asks in between."""
     prompt = asked("Article 1. " * 40)
@@ -455,7 +507,7 @@ def test_threads_that_wait_sleep() -> None:
 
 
 @pytest.mark.slow
-def test_the_demo_model_stops_within_two_seconds_of_cpu_in_a_long_prompt() -> None:
+def test_the_demo_model_stops_within_a_second_of_cpu_in_a_long_prompt() -> None:
     """A 2,000-token prompt on the real library: cancelled while it is read, and the next question is answered."""
     with closing(LlamaGenerator.open(demo_gguf(), fingerprint="smollm2", context=4096)) as generator:
         sentence = "The agent is entitled to twenty-five days of annual leave under article four. "
@@ -474,7 +526,7 @@ def test_the_demo_model_stops_within_two_seconds_of_cpu_in_a_long_prompt() -> No
         generator._held = ()
         with pytest.raises(Cancelled):
             deque(generator.stream(prompt, SHORT, cancelled=cancelled), maxlen=0)
-        assert time.process_time() - spent[0] < 2
+        assert time.process_time() - spent[0] < 1
         assert len(generator._held) < 1000
         assert written(generator, asked("How are you?")) == expected
 

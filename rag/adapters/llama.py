@@ -207,7 +207,7 @@ class LlamaGenerator:
         self._turns.close(patience=PATIENCE)
         with self._guard:
             self._cache.clear()
-        self._native.close()
+            self._native.close()
 
     def _write(
         self,
@@ -262,13 +262,14 @@ class LlamaGenerator:
             stays = owner == self._held_owner and here >= self._whole(min(spared, most))
             self._put_away(self._held_owner, spared=here if stays else 0)
             if stays:
-                found = here if self._native.forget(here) else 0
+                found = here
+                if not self._native.forget(here):  # a model with a recurrent state cannot go back to the middle
+                    self._native.forget(0)
+                    found = 0
             else:
                 kept, spared = self._cache.best(owner, tokens, public)  # it may have made room for what was put away
                 self._native.forget(0)
                 found = self._restored(kept, self._whole(min(spared, most)))
-            if not found:
-                self._native.forget(0)  # also where a model with a recurrent state cannot go back to the middle
             self._held, self._held_public, self._held_owner = tuple(tokens[:found]), public, owner
             return found
 
@@ -278,6 +279,7 @@ class LlamaGenerator:
             return 0
         if not self._native.restore(kept.state) or not self._native.forget(wanted):
             self._cache.drop(kept)
+            self._native.forget(0)
             return 0
         self._cache.restored()
         return wanted
@@ -315,7 +317,8 @@ class LlamaGenerator:
     def _empty(self) -> None:
         self._held = ()
         self._held_public = 0
-        self._native.forget(0)
+        if not self._closing.is_set():  # the context is freed then, or about to be
+            self._native.forget(0)
 
     def _read(self, tokens: Sequence[int], position: int, check: Callable[[], None]) -> None:
         status = self._native.read(tokens, position)
