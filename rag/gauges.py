@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, Generic, Protocol, TypeVar, runtime_checkable
 
@@ -20,7 +20,6 @@ from prometheus_client.registry import Collector
 
 from rag import activity
 from rag.activity import Activity
-from rag.adapters.llama_pool import ReplicaReport, ReplicaState
 from rag.api_service import Service
 from rag.canary import Canary, Outcome
 from rag.errors import OperatorError
@@ -31,6 +30,7 @@ FRESH: Final = 5.0
 """Seconds that a reading of the database is used: a scrape is no load, however often it comes."""
 SIZED: Final = 60.0
 """Seconds that the size of the home is used: its files are walked for it."""
+SERVING: Final = "serving"
 
 Value = TypeVar("Value")
 
@@ -51,17 +51,28 @@ class Kept(Generic[Value]):
         return held[1]
 
 
+class ModelServer(Protocol):
+    """How one model server stands: :data:`SERVING`, or why not, and how many of its slots are busy."""
+
+    @property
+    def state(self) -> str: ...
+    @property
+    def slots(self) -> int: ...
+    @property
+    def busy(self) -> int: ...
+
+
 @runtime_checkable
 class Replicated(Protocol):
     """A generator over several servers."""
 
-    def report(self) -> list[ReplicaReport]: ...
+    def report(self) -> Sequence[ModelServer]: ...
 
 
-def replicas(service: Service) -> list[ReplicaReport]:
+def replicas(service: Service) -> Sequence[ModelServer]:
     """How each model server stands; none where the model is in this process, or there is none."""
     generator = service.vauban.generator
-    return generator.report() if isinstance(generator, Replicated) else []
+    return generator.report() if isinstance(generator, Replicated) else ()
 
 
 class Gauges(Collector):
@@ -159,14 +170,14 @@ def _queue(state: QueueState) -> Iterator[Metric]:
     yield HistogramMetricFamily("vauban_queue_wait_seconds", "Seconds before a turn.", buckets, state.waited)
 
 
-def _replicas(reports: list[ReplicaReport]) -> Iterator[Metric]:
+def _replicas(reports: Sequence[ModelServer]) -> Iterator[Metric]:
     if not reports:
         return
     # By their number in the settings: an address is the operator's own business.
     up = GaugeMetricFamily("vauban_replica_up", "Whether a model server serves.", labels=["replica"])
     busy = GaugeMetricFamily("vauban_replica_busy", "Slots of a model server that are busy.", labels=["replica"])
     for number, one in enumerate(reports, start=1):
-        up.add_metric([str(number)], 1 if one.state is ReplicaState.SERVING else 0)
+        up.add_metric([str(number)], 1 if one.state == SERVING else 0)
         busy.add_metric([str(number)], one.busy)
     yield from (up, busy)
 

@@ -56,7 +56,9 @@ def read(service: Service, ready: schemas.Readiness) -> schemas.LiveView:
         tokens_per_second=_speed(lately),
         stages=_stages(seen),
         replicas=[
-            schemas.LiveReplica(replica=number, state=one.state.value, slots=one.slots, busy=one.busy)
+            schemas.LiveReplica.model_validate(
+                {"replica": number, "state": str(one.state), "slots": one.slots, "busy": one.busy}
+            )
             for number, one in enumerate(gauges.replicas(service), start=1)
         ],
         runs=[_run(service, one) for one in vauban.catalog.runs(None, RUNS) if not one.final],

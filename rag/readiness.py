@@ -14,7 +14,6 @@ from typing import Final
 import numpy as np
 
 from rag import gauges, scope
-from rag.adapters.llama_pool import ReplicaState
 from rag.api_service import Service
 from rag.canary import CanaryState
 from rag.errors import OperatorError
@@ -132,7 +131,7 @@ class Readiness:
         vauban, service = self._service.vauban, self._service
         if vauban.generator is None:
             return PartState.FAILED if vauban.generator_error else PartState.ABSENT
-        serving = [one.state is ReplicaState.SERVING for one in gauges.replicas(service)]
+        serving = [one.state == gauges.SERVING for one in gauges.replicas(service)]
         if serving and not all(serving):
             return PartState.DEGRADED if any(serving) else PartState.FAILED
         return PartState.WARMING if service.warmth.pending(Step.MODEL) else PartState.OK

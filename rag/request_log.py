@@ -89,7 +89,7 @@ class RequestLog:
             "status": status,
             "seconds": round(seconds, 4),
         }
-        principal = state.get("principal")
+        principal = state.get("principal") or getattr(state.get("standing"), "principal", None)
         if isinstance(principal, Principal):
             fields |= {"access": principal.access.value, "person": self._pseudonyms.of(principal.owner)}
         fields |= noted

@@ -115,7 +115,8 @@ def test_a_request_is_one_event_with_its_number_person_and_counts(vauban: Parts)
         body = {"model": "vauban", "messages": [{"role": "user", "content": QUESTION}]}
         response = client.post("/v1/chat/completions", json=body, headers=headers)
         client.get("/healthz")
-    told, slow = lines(stream.getvalue())
+        client.get("/v1/nothing", headers={"X-Request-Id": "abc-2"})
+    told, slow, missing = lines(stream.getvalue())
     assert (told["event"], slow["event"]) == ("request", "slow request")
     assert (told["request"], told["trace"]) == ("abc-1", TRACE)
     assert (told["method"], told["route"], told["status"]) == ("POST", "/v1/chat/completions", 200)
@@ -124,6 +125,9 @@ def test_a_request_is_one_event_with_its_number_person_and_counts(vauban: Parts)
     assert '"local:local"' not in stream.getvalue()
     assert response.headers["traceparent"].startswith(f"00-{TRACE}-")
     assert slow["level"] == "WARNING"
+    assert slow["outcome"] == response.json()["vauban"]["status"]
+    assert slow["stages"]["total"] > 0
+    assert (missing["problem"], missing["person"]) == ("unknown_path", told["person"])
 
 
 def test_what_a_library_says_is_not_repeated(capfd: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ import ast
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,14 @@ def vauban(tmp_path: Path) -> Iterator[Parts]:
 def client(vauban: Parts) -> Iterator[TestClient]:
     with TestClient(create_app(vauban), base_url="http://127.0.0.1:8080", raise_server_exceptions=False) as client:
         yield client
+
+
+@dataclass(frozen=True)
+class Server:
+    url: str
+    state: str
+    slots: int
+    busy: int
 
 
 def read(text: str) -> Samples:
@@ -194,6 +203,26 @@ def test_who_may_not_know_the_sums_gets_none(tmp_path: Path) -> None:
         refused = client.get("/metrics", headers={"Authorization": f"Bearer {'k' * 32}"})
         assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
     vauban.catalog.close()
+
+
+def test_model_servers_are_told_by_their_number(tmp_path: Path) -> None:
+    """And not by their address; the queue before them is counted, too."""
+
+    class Servers(Writer):
+        def report(self) -> list[Server]:
+            return [Server("http://10.0.0.7:8080", "serving", 4, 3), Server("http://10.0.0.8:8080", "away", 0, 0)]
+
+    vauban = parts(tmp_path, Servers())
+    with TestClient(create_app(vauban), base_url="http://127.0.0.1:8080") as client:
+        text = client.get("/metrics").text
+        assert client.get("/readyz").json()["parts"]["generator"] == "degraded"
+    vauban.catalog.close()
+    samples = read(text)
+    assert [at(samples, "vauban_replica_up", replica=number) for number in "12"] == [1, 0]
+    assert at(samples, "vauban_replica_busy", replica="1") == 3
+    assert at(samples, "vauban_queue_limit") == 16
+    assert at(samples, "vauban_queue_wait_seconds_count") == 0
+    assert "10.0.0" not in text
 
 
 def test_a_reading_is_kept_for_its_time() -> None:
