@@ -151,7 +151,7 @@ class Recognised:
 
 def open_inbox(vauban: Vauban, undo: ExitStack) -> Inbox:
     """The inbox of a running service; it stops when ``undo`` is closed."""
-    uploads.tidy(vauban.home, vauban.catalog)
+    uploads.tidy(vauban.home, vauban.catalog, vauban.store)
     jobs = Jobs(vauban.catalog, Service(vauban), vauban.settings.sources)
     undo.callback(jobs.close)
     return jobs

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from ingest import manifest
 from ingest.archives import may_be_archive
@@ -25,6 +25,7 @@ from rag.catalog import Catalog, DocumentRow, DocumentState
 from rag.errors import Conflict, DocumentError, NotFound, OperatorError, RejectReason, StoreError
 from rag.filenames import checked
 from rag.home import INCOMING, Home, sync_folder, translated, write_atomically
+from rag.seams import VectorStore
 from rag.types import Corpus, Outcome, Rejected, RunState, SyncOptions, Upload, UploadKind
 
 CHANGES: Final = ".changes"
@@ -55,14 +56,14 @@ def declare(home: Home, catalog: Catalog, corpus: Corpus, *, new: bool) -> None:
     catalog.declare(corpus)
 
 
-def tidy(home: Home, catalog: Catalog) -> None:
+def tidy(home: Home, catalog: Catalog, store: VectorStore) -> None:
     """At the start of a service: nobody sends what is half received, and no change is under way any more."""
     if not home.uploads.is_dir():
         return
     with translated(home.uploads):
         shutil.rmtree(home.uploads / INCOMING, ignore_errors=True)
         for noted in sorted((home.uploads / CHANGES).glob("*")):
-            _Change(folder_of(home, noted.name), noted, noted.name).settle(catalog)
+            _Change(folder_of(home, noted.name), noted, noted.name).settle(catalog, store)
 
 
 def check(upload: Upload, home: Home, catalog: Catalog) -> Upload:
@@ -150,7 +151,7 @@ def take_in(upload: Upload, parts: Parts, *, progress: Progress, cancelled: Call
             upload = check(upload, home, catalog)
             folder = folder_of(home, upload.corpus)
             change = _Change(folder, home.uploads / CHANGES / upload.corpus, upload.corpus)
-            change.settle(catalog)
+            change.settle(catalog, parts.store)
             if not upload.resume:
                 _check_whole(folder, catalog, upload.corpus)
             archive = None if upload.file is None else _archive(upload.file, parts)
@@ -174,11 +175,11 @@ def _published_with(
     """What publishing the folder with the change did; why its file was not taken in, and then it is undone."""
     stale = _stale(parts.catalog, upload.corpus)
     ours = {upload.name, upload.name + SIDECAR}
-    with change.made(upload, parts.catalog):
+    with change.made(upload, parts.catalog, parts.store):
         report, outcomes = publish(change.folder, upload.corpus, parts, _AS_THEY_STAND, progress, cancelled)
         refused = next((row for row in report.rejected if row.path in ours), None)
         if refused is not None:
-            change.undo()
+            change.undo(parts.catalog, parts.store)
             parts.catalog.mark(upload.corpus, stale)
             refused = replace(refused, path=upload.name)
     return report, outcomes, refused
@@ -193,7 +194,7 @@ def publish_as_they_stand(
     outcomes: list[Outcome] = []
     with recorded(catalog, run), catalog.writing_corpus(corpus):
         folder = check_fed(parts.home, corpus)
-        _Change(folder, parts.home.uploads / CHANGES / corpus, corpus).settle(catalog)
+        _Change(folder, parts.home.uploads / CHANGES / corpus, corpus).settle(catalog, parts.store)
         report, outcomes = publish(folder, corpus, parts, _AS_THEY_STAND, progress, cancelled)
     ended(catalog, run, report, outcomes)
 
@@ -242,7 +243,7 @@ class _Change:
     corpus: str
 
     @contextmanager
-    def made(self, upload: Upload, catalog: Catalog) -> Iterator[None]:
+    def made(self, upload: Upload, catalog: Catalog, store: VectorStore) -> Iterator[None]:
         """The folder with the change; when the block fails, as it was, unless the change was published."""
         try:
             with translated(self.folder):
@@ -250,7 +251,7 @@ class _Change:
             yield
         except BaseException:  # whatever happens, no change stays half-made; it is raised again
             with suppress(OperatorError):  # the next to look will settle it
-                self.settle(catalog)
+                self.settle(catalog, store)
             raise
         with translated(self.folder):
             self._forget()
@@ -266,6 +267,7 @@ class _Change:
             "document": upload.document,
             "snapshot": lineage[0] if lineage else None,
             "removed": upload.file is None,
+            "audience": None if row is None else [sorted(row.document.groups), row.document.clearance],
             "before": before,
             "after": new,
         }
@@ -279,7 +281,7 @@ class _Change:
             upload.file.replace(self.folder / upload.name)
         sync_folder(self.folder)
 
-    def settle(self, catalog: Catalog) -> None:
+    def settle(self, catalog: Catalog, store: VectorStore) -> None:
         """Keep a change that was published, and undo one that was not; nothing where none is under way."""
         note = self._note()
         if note is None:
@@ -293,15 +295,13 @@ class _Change:
             if done and newest != note["snapshot"]:
                 self._forget()
             else:
-                self.undo()
+                self.undo(catalog, store)
 
-    def undo(self) -> None:
-        """The folder as it was before the change."""
+    def undo(self, catalog: Catalog, store: VectorStore) -> None:
+        """The folder as it was before the change, and who may read the document: that acts before it is read."""
         note = self._note()
         if note is not None:
             before, after = note["before"], note["after"]
-            assert isinstance(before, list)
-            assert isinstance(after, list)
             for name in after:
                 if name not in before:
                     (self.folder / name).unlink(missing_ok=True)
@@ -309,9 +309,13 @@ class _Change:
                 if self._aside(name).exists():
                     self._aside(name).replace(self.folder / name)
             sync_folder(self.folder)
+            if note["audience"] is not None:
+                groups, clearance = note["audience"]
+                store.restrict(self.corpus, note["document"], groups, clearance)
+                catalog.restrict(self.corpus, note["document"], groups, clearance)
         self._forget()
 
-    def _note(self) -> dict[str, object] | None:
+    def _note(self) -> dict[str, Any] | None:
         try:
             found = json.loads((self.noted / _NOTE).read_text(encoding="utf-8"))
         except FileNotFoundError:

@@ -15,6 +15,7 @@ from ingest.managed import check_not_fed, folder_of, is_fed
 from ingest.pipeline import sync, unseen
 from rag.catalog import DocumentState
 from rag.errors import BadRequest, Conflict, DocumentError, NotFound, VaubanError
+from rag.home import INCOMING
 from rag.types import Corpus, RunKind, RunState, RunStatus, Said, SyncOptions, Upload, UploadKind
 from tests.corpus_world import World, world
 
@@ -32,7 +33,7 @@ class Fed:
     def upload(self, name: str, text: str = "", kind: UploadKind = UploadKind.ADD, **more: object) -> Upload:
         file = None
         if kind is not UploadKind.REMOVE:
-            file = self.world.home.uploads / uploads.INCOMING / "sent"
+            file = self.world.home.uploads / INCOMING / "sent"
             file.parent.mkdir(exist_ok=True)
             file.write_text(text)
         return replace(Upload("envois", name, kind, name, file), **more)  # type: ignore[arg-type]  # a test's values
@@ -44,7 +45,7 @@ class Fed:
         return self.world.catalog.run(run)
 
     def add(self, name: str, text: str = "# Article 1\n\nTexte.", **more: object) -> RunStatus:
-        return self.send(self.upload(name, text, **more))
+        return self.send(self.upload(name, text, UploadKind.ADD, **more))
 
     def put(self, name: str, text: str, **more: object) -> RunStatus:
         return self.send(self.upload(name, text, UploadKind.REPLACE, **more))
@@ -61,7 +62,7 @@ class Fed:
     def left(self) -> list[str]:
         """What lies beside the folder of the corpus."""
         home = self.world.home.uploads
-        return [str(path) for name in (uploads.INCOMING, uploads.CHANGES) for path in (home / name).rglob("*")]
+        return [str(path) for name in (INCOMING, uploads.CHANGES) for path in (home / name).rglob("*")]
 
 
 @pytest.fixture
@@ -77,10 +78,14 @@ def test_a_document_is_added_replaced_and_removed(fed: Fed) -> None:
     assert (done.state, done.snapshot, done.counts["added"]) == (RunState.DONE, 1, 1)
     row = fed.world.catalog.document("envois", "le texte", (1,))
     assert row is not None
-    assert (row.document.title, row.document.groups, row.document.clearance) == ('Le "titre"\x7f', {"direction"}, 2)
+    assert (row.document.title, row.document.groups, row.document.clearance) == (
+        'Le "titre"\x7f',
+        frozenset({"direction"}),
+        2,
+    )
     assert fed.put("b.md", "# Article 1\n\nNeuf.", document="le texte").snapshot == 2
     assert sorted(fed.files) == ["b.md", "b.md.meta.toml", "corpus.toml"]
-    assert fed.send(fed.upload("", kind=UploadKind.REMOVE, document="le texte")).snapshot == 3
+    assert fed.send(Upload("envois", "le texte", UploadKind.REMOVE)).snapshot == 3
     assert (fed.published, sorted(fed.files), fed.left()) == ({}, ["corpus.toml"], [])
 
 
@@ -118,6 +123,18 @@ def test_what_speaks_against_a_change_is_said_before_it_waits(fed: Fed, change: 
     with pytest.raises((Conflict, NotFound, BadRequest)) as refused:
         uploads.check(upload, fed.world.home, fed.world.catalog)
     assert refused.value.code == code
+
+
+@pytest.mark.parametrize("text", ["BAD", "# Article 1\n\nNeuf."])
+def test_a_change_that_fails_leaves_readers_as_they_were(fed: Fed, text: str) -> None:
+    """Who may read acts before a file is read, and must not outlive its refusal, nor a cancel."""
+    fed.add("a.md", said=Said(groups=frozenset({"direction"}), clearance=3))
+    wide = fed.upload("a.md", text, UploadKind.REPLACE, said=Said(groups=frozenset({"*"})))
+    assert fed.send(wide, cancelled=lambda: text != "BAD").state is not RunState.DONE
+    row = fed.world.catalog.document("envois", "a.md", (1,))
+    assert row is not None
+    assert (row.document.groups, row.document.clearance) == (frozenset({"direction"}), 3)
+    assert {stored.chunk.groups for stored in fed.world.store.contents("envois", (1,))} == {frozenset({"direction"})}
 
 
 def test_what_is_said_of_a_document_is_checked(fed: Fed) -> None:
@@ -202,7 +219,7 @@ def test_a_kill_leaves_the_old_or_the_new(
                 cancelled=lambda: False,
                 run=fed.world.catalog.add_run("envois"),
             )
-    uploads.tidy(fed.world.home, fed.world.catalog)
+    uploads.tidy(fed.world.home, fed.world.catalog, fed.world.store)
     assert fed.left() == []
     if when != "after":
         assert fed.files == before
