@@ -136,7 +136,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def complete(self, body: dict[str, Any]) -> None:
         state = self.server_state
-        reused = state.take(body["id_slot"], body["prompt"])
+        offered = choices(body["grammar"]) if "grammar" in body else ()
+        unreadable = "grammar" in body and not offered
+        reused = 0 if unreadable else state.take(body["id_slot"], body["prompt"])
         if body["max_tokens"]:
             state.prompts.append(body["prompt"])
             state.bodies.append(body)
@@ -145,8 +147,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self.answer(failure("exceed_context_size_error"), 400)
         if state.fault == "broken":
             return self.answer(failure("server_error"), 500)
-        offered = choices(body["grammar"]) if "grammar" in body else ()
-        if "grammar" in body and not offered:
+        if unreadable:
             return self.answer(failure("invalid_request_error"), 400)
         end = time.monotonic() + (state.reading if body["max_tokens"] else 0)
         while time.monotonic() < end:

@@ -11,8 +11,9 @@ from contextlib import ExitStack, closing
 
 import pytest
 
-from rag.adapters import llama_pool
-from rag.adapters.llama_pool import LlamaPool, ReplicaState
+from rag.adapters import llama_fleet
+from rag.adapters.llama_fleet import ReplicaState
+from rag.adapters.llama_pool import LlamaPool
 from rag.errors import GenerationError, ModelError, SettingsError
 from rag.types import Message, Reading, Sampling, Told
 from tests.fake_llama_server import FakeLlamaServer
@@ -31,8 +32,8 @@ def two() -> Iterator[tuple[FakeLlamaServer, FakeLlamaServer]]:
 
 @pytest.fixture
 def pool(two: tuple[FakeLlamaServer, FakeLlamaServer], monkeypatch: pytest.MonkeyPatch) -> Iterator[LlamaPool]:
-    monkeypatch.setattr(llama_pool, "PERIOD", 0.1)
-    monkeypatch.setattr(llama_pool, "AWAY", 0.05)
+    monkeypatch.setattr(llama_fleet, "PERIOD", 0.1)
+    monkeypatch.setattr(llama_fleet, "AWAY", 0.05)
     with closing(LlamaPool.open([server.url for server in two])) as pool:
         yield pool
 
@@ -117,11 +118,21 @@ def test_another_client_of_a_slot_is_noticed_before_a_word_is_shown(server: Fake
         assert write(pool, "Ma question. " + SECRET, "ada")[0] < system
 
 
+def test_a_request_that_never_began_tells_nothing_of_the_slot(server: FakeLlamaServer) -> None:
+    """The slot holds what it held before; that is no sign of another client, and reuse goes on."""
+    with closing(LlamaPool.open([server.url])) as pool:
+        write(pool, SECRET, "ada")
+        with pytest.raises(GenerationError):
+            list(pool.stream(asked("Autre chose."), Sampling(grammar="root ::= ("), owner="ada"))
+        write(pool, SECRET, "ada")
+        assert write(pool, SECRET, "ada")[0] == pool.count_prompt(asked(SECRET)) - 1
+
+
 def test_a_server_that_begins_to_hoard_while_it_serves_is_left_out(
     server: FakeLlamaServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It reuses what was cut off a moment before; nothing of it is shown."""
-    monkeypatch.setattr(llama_pool, "GRACE", 0.3)
+    monkeypatch.setattr(llama_fleet, "GRACE", 0.3)
     with closing(LlamaPool.open([server.url])) as pool:
         write(pool, SECRET, "ada")
         server.hoards = True
@@ -255,7 +266,7 @@ def test_nobody_waits_for_ever(
     pool: LlamaPool, two: tuple[FakeLlamaServer, FakeLlamaServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With no server for longer than one takes to start, everyone is told so and reads extracts instead."""
-    monkeypatch.setattr(llama_pool, "GRACE", 0.3)
+    monkeypatch.setattr(llama_fleet, "GRACE", 0.3)
     pool.count_prompt(asked())
     two[0].status = two[1].status = 503
     until(lambda: states(pool) == [ReplicaState.AWAY] * 2)
@@ -300,7 +311,7 @@ def test_a_server_that_comes_back_with_another_model_is_kept_out(
 
 def test_one_that_is_not_there_yet_comes_later(monkeypatch: pytest.MonkeyPatch) -> None:
     """The start waits for one server only."""
-    monkeypatch.setattr(llama_pool, "AWAY", 0.05)
+    monkeypatch.setattr(llama_fleet, "AWAY", 0.05)
     with FakeLlamaServer() as one, FakeLlamaServer(slots=3) as late:
         late.status = 503
         with closing(LlamaPool.open([late.url, one.url])) as pool:

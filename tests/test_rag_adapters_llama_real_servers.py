@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from rag.adapters import llama_pool, llama_server
-from rag.adapters.llama_pool import LlamaPool, ReplicaState
+from rag.adapters import llama_fleet, llama_server
+from rag.adapters.llama_fleet import ReplicaState
+from rag.adapters.llama_pool import LlamaPool
 from rag.errors import Cancelled, GenerationError, ModelError
 from rag.types import Message, Reading, Sampling, Told
 from tests.llama_servers import LlamaServerProcess, fleet, require, running
@@ -191,7 +192,7 @@ def test_a_server_that_hangs_is_left(
     pool: LlamaPool, two: list[LlamaServerProcess], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stopped process keeps its connections open: health checks find out, and its readers are told."""
-    monkeypatch.setattr(llama_pool, "PERIOD", 0.1)
+    monkeypatch.setattr(llama_fleet, "PERIOD", 0.1)
     monkeypatch.setattr(llama_server, "CHECK", 0.3)
     with closing(pool.stream(conversation(1), ENDLESS, owner="ada")) as pieces:
         next(pieces)
