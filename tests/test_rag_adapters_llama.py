@@ -131,7 +131,7 @@ def test_only_the_system_message_is_shared_between_people(llama: LlamaGenerator,
 # --- what is kept by person ------------------------------------------------------------------------------
 
 
-ROUNDS = int(os.environ.get("VAUBAN_TEST_ROUNDS") or 3)
+ROUNDS = int(os.environ.get("LLAMA_ROUNDS") or 3)
 """How often each of the marked conversations goes on; more of them in long runs."""
 
 
