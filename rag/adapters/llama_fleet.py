@@ -171,7 +171,7 @@ class Fleet:
             self.require_hope()
             with self._changed:
                 if found := self._free(request, avoid):
-                    found[2].busy = True
+                    found[2].busy, found[2].reader = True, request.owner
                     break
                 self._changed.wait(WATCH)
         try:
@@ -185,12 +185,12 @@ class Fleet:
         A server that cannot be asked keeps them until it is asked again: a slot whose owner is not known is cut first.
         """
         with self._changed:
-            theirs = [(one, slot) for one in self._replicas for slot in one.bank.slots if slot.owner == owner]
-            idle = [place for place in theirs if not place[1].busy]
-            for _, slot in theirs:
-                slot.forget = True
+            slots = [(replica, slot) for replica in self._replicas for slot in replica.bank.slots]
+            idle = [(replica, slot) for replica, slot in slots if not slot.busy and slot.owner == owner]
+            for _, slot in slots:
+                slot.forget = slot.forget or owner == (slot.reader if slot.busy else slot.owner)
             for _, slot in idle:
-                slot.busy = True
+                slot.busy, slot.reader = True, owner
         for replica, slot in idle:
             self._release(replica, slot)
 
@@ -241,21 +241,29 @@ class Fleet:
 
     def _release(self, replica: Replica, slot: Slot) -> None:
         """Give a slot free, after its owner's words were cut off where that was asked."""
-        if slot.forget:
-            slot.owner, slot.forget = None, False
-            end = time.monotonic() + PATIENCE
+        while True:
+            if slot.forget:
+                slot.forget = False
+                self._cut(replica, slot)
+            with self._changed:
+                if not slot.forget:
+                    slot.busy = False
+                    slot.used = time.monotonic()
+                    self._changed.notify_all()
+                    return
 
-            def check() -> None:
-                self.require_open()
-                if time.monotonic() > end:
-                    raise ServerFailed("llama-server is too slow", "llama-server est trop lent")
+    def _cut(self, replica: Replica, slot: Slot) -> None:
+        """Leave nothing but the system message in a slot, where the server can be asked."""
+        slot.owner = None
+        end = time.monotonic() + PATIENCE
 
-            with suppress(GenerationError, BadRequest):
-                replica.server.trim(slot.number, slot.held[: slot.public], check)
-        with self._changed:
-            slot.busy = False
-            slot.used = time.monotonic()
-            self._changed.notify_all()
+        def check() -> None:
+            self.require_open()
+            if time.monotonic() > end:
+                raise ServerFailed("llama-server is too slow", "llama-server est trop lent")
+
+        with suppress(GenerationError, BadRequest):
+            replica.server.trim(slot.number, slot.held[: slot.public], check)
 
     def _keep(self, replica: Replica) -> None:
         """The life of one server's thread: look at it from time to time, and at once when a request failed there."""

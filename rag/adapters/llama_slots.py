@@ -34,7 +34,8 @@ class Slot:
     """One slot of a server. ``owner`` is whose prompt it holds, ``None`` when unknown; ``held`` the tokens of it.
 
     ``held`` is what was sent: the slot may hold less, and holds what was written after it too. Its first ``public``
-    tokens may be kept for anybody; with ``forget`` the others are to go as soon as the slot is free.
+    tokens may be kept for anybody; with ``forget`` the others are to go as soon as the slot is free. ``reader`` is
+    whose turn it is or was last.
     """
 
     number: int
@@ -43,6 +44,7 @@ class Slot:
     public: int = 0
     forget: bool = False
     busy: bool = False
+    reader: str = ""
     used: float = 0.0
 
     def allows(self, request: Request) -> int:
