@@ -87,6 +87,8 @@ def settings_block() -> str:
 def _default(value: object) -> str:
     if value is None or value == "" or (isinstance(value, tuple | frozenset) and not value):
         return ""
+    if isinstance(value, tuple | frozenset):
+        return f"`{','.join(sorted(map(str, value)))}`"
     return f"`{value}`"
 
 
