@@ -267,7 +267,8 @@ def test_an_answer_after_a_withheld_one_is_withheld_when_it_was_history_of_it(ke
 def test_other_corpora_that_were_searched_show_only_while_they_may_be_seen(kept: History, shelf: Shelf) -> None:
     """An answer that rests on none of them stays; a reply that is none speaks of them all, and is withheld."""
     begun, other = kept.begin(ALICE.owner), kept.begin(ALICE.owner)
-    say(kept, ALICE, begun.id, CONGES)
+    told = replace(answer(CONGES), contact="daf@exemple.test")
+    kept.keep(ALICE, asked(past=kept.past(ALICE, begun.id)), told)
     unclear = replace(answer(status=Status.NEEDS_CLARIFICATION), contact="daf@exemple.test")
     kept.keep(ALICE, asked(past=kept.past(ALICE, other.id)), unclear)
     shelf.groups["finances"] = frozenset({"direction"})
@@ -403,6 +404,33 @@ def test_no_byte_of_what_was_deleted_stays_in_the_home(tmp_path: Path, shelf: Sh
     assert b"CANARY-bruno-renamed" in left
     assert b"CANARY-bruno-title" not in left
     assert forgotten == [ALICE.owner] * 2
+    database.close()
+
+
+@pytest.mark.parametrize("way", ["rename", "delete", "delete_all", "delete_feedback", "judge again", "expire"])
+def test_whatever_takes_words_away_has_them_scrubbed(tmp_path: Path, shelf: Shelf, way: str) -> None:
+    """Each way by itself, though nothing else was ever deleted."""
+    database = Database.open(tmp_path / "catalog.sqlite")
+    kept = History(database, shelf, 90)
+    begun = kept.begin(ALICE.owner, "CANARY")
+    given = say(kept, ALICE, begun.id, CONGES, text="CANARY")
+    note, _ = kept.judge(ALICE, answer=given, thumb="up", comment="CANARY")
+    match way:
+        case "rename":
+            kept.rename(ALICE.owner, begun.id, "x")
+        case "delete":
+            kept.delete(ALICE.owner, begun.id)
+        case "delete_all":
+            kept.delete_all(ALICE.owner)
+        case "delete_feedback":
+            kept.delete_feedback(ALICE.owner, note.id)
+        case "judge again":
+            kept.judge(ALICE, answer=given, thumb="down")
+        case "expire":
+            kept.expire(dt.datetime.now(dt.UTC) + dt.timedelta(91))
+    assert database.scrub()
+    words = b"".join(path.read_bytes() for path in tmp_path.iterdir()).count(b"CANARY")
+    assert words == {"rename": 2, "judge again": 2, "delete_feedback": 2}.get(way, 1)
     database.close()
 
 

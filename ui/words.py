@@ -225,11 +225,11 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "notice_feedback": (
         "Ce qui est enregistré. Si vous donnez votre avis : le pouce, le motif, votre commentaire, la date, votre "
-        "compte et le numéro de la réponse, sans son texte. Ces avis sont conservés sans limite de durée dans cette "
-        "version, pour les responsables des textes. N'y écrivez rien de personnel.",
-        "What is recorded. If you give your opinion: the thumb, the reason, your comment, the date, your account and "
-        "the number of the answer, without its text. These opinions are kept without a time limit in this version, for "
-        "the maintainers of the texts. Write nothing personal in them.",
+        "compte, le numéro de la réponse et les documents qu'elle cite, sans son texte. Les responsables de ces textes "
+        "lisent votre avis sans votre nom. Il est conservé un an au plus. N'y écrivez rien de personnel.",
+        "What is recorded. If you give your opinion: the thumb, the reason, your comment, the date, your account, the "
+        "number of the answer and the documents that it cites, without its text. The maintainers of these texts read "
+        "your opinion without your name. It is kept for a year at most. Write nothing personal in it.",
     ),
     "notice_local": (
         "Rien ne sort d'ici. Cette page ne fait appel à aucun service extérieur.",
