@@ -158,8 +158,10 @@ async def _stream(
     finished = False
     try:
         async with aclosing(events):
-            for chunk in _chunks(asked, first):
-                yield _sent(chunk)
+            yield _sent(_maker(asked)(Delta(role="assistant", content=""), _opening(first)))
+            if not isinstance(first, PassagesFound):
+                for chunk in _chunks(asked, first):
+                    yield _sent(chunk)
             async for made in events:
                 if made is None:
                     yield BEAT
@@ -185,13 +187,7 @@ def _chunks(asked: _Asked, made: Event) -> Iterator[Chunk]:
     chunk = _maker(asked)
     match made:
         case PassagesFound():
-            opening = VaubanDelta(
-                status=None,
-                passages=schemas.passages(made.passages, dict(made.snapshots)),
-                question=made.question,
-                as_of=made.as_of,
-            )
-            yield chunk(Delta(role="assistant", content=""), opening)
+            yield chunk(Delta(), _opening(made))
         case Waiting():
             seconds = None if made.seconds is None else round(made.seconds, 1)
             yield chunk(Delta(), VaubanDelta(waiting=made.position, waiting_seconds=seconds))
@@ -213,6 +209,18 @@ def _chunks(asked: _Asked, made: Event) -> Iterator[Chunk]:
             yield last.model_copy(update={"choices": [ended], **results})
             if asked.include_usage:
                 yield last.model_copy(update={"choices": [], "usage": schemas.usage(made), "vauban": None})
+
+
+def _opening(made: Event) -> VaubanDelta | None:
+    """What is known before anything is written, where the passages are known."""
+    if not isinstance(made, PassagesFound):
+        return None
+    return VaubanDelta(
+        status=None,
+        passages=schemas.passages(made.passages, dict(made.snapshots)),
+        question=made.question,
+        as_of=made.as_of,
+    )
 
 
 def _maker(asked: _Asked) -> Callable[[Delta, schemas.Vauban | VaubanDelta | None], Chunk]:

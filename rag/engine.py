@@ -189,6 +189,8 @@ class Engine:
     ) -> Iterator[Event]:
         """Yield the passages, then each sentence that may be shown, then the finished Answer.
 
+        The passages come once more, numbered anew, when a text joins them that contradicts the likely answer.
+
         In ``strict`` no sentence is yielded that its passages do not support. A model that is missing, busy,
         broken, hopeless or not done after ``seconds`` only makes the answer an ``extracts`` one.
         With a ``form`` the text of an ``extracts`` answer is that form as JSON, filled with sentences of the
@@ -213,9 +215,16 @@ class Engine:
         with clock.stage("rewrite"):
             text = _whole(self._standalone(said, question, reader))
         speech = question.language or language.detect(text, self._language)
-        # 2-3. Search inside the scope, on the day that is asked about; look for what contradicts the likely answer.
+        # 2-3. Search inside the scope, on the day that is asked about. The reader has the passages before it is looked
+        # for what contradicts the likely answer, which takes as long again, and may add one.
         found = self._gather(question, text, said, speech, clock)
-        yield PassagesFound(found.passages, text, found.scope.as_of, found.scope.snapshots)
+        shown = PassagesFound(found.passages, text, found.scope.as_of, found.scope.snapshots)
+        yield shown
+        if found.sufficient:
+            found = self._weighed(found, text, speech, clock)
+            if found.passages != shown.passages:
+                yield replace(shown, passages=found.passages)
+        self._found([Hit(passage.chunk, passage.score) for passage in found.passages])
         blank = Answer(
             status=Status.INSUFFICIENT_EVIDENCE,
             text="",
@@ -324,14 +333,19 @@ class Engine:
         else:
             with clock.stage("sufficiency"):
                 enough = bool(passages) and extracts.sufficiency(meant, passages, speech) >= extracts.SUFFICIENT
-            if enough:
-                with clock.stage("conflicts"):
-                    passages, contradictions = self._conflicts(meant, retrieved.hits, passages, seen, speech)
-                found = replace(found, passages=passages, sufficient=True, conflicts=contradictions)
-            if enough and not found.conflicts:
-                with clock.stage("clarity"):
-                    found = replace(found, unclear=clarify.clarification(text, passages, speech))
-        self._found([Hit(passage.chunk, passage.score) for passage in found.passages])
+            found = replace(found, sufficient=enough)
+        return found
+
+    def _weighed(self, found: _Found, text: str, speech: str, clock: _Clock) -> _Found:
+        """What was found with what contradicts the likely answer, and whether something must be asked back."""
+        with clock.stage("conflicts"):
+            passages, contradictions = self._conflicts(
+                found.meant, found.retrieved.hits, found.passages, found.scope, speech
+            )
+        found = replace(found, passages=passages, conflicts=contradictions)
+        if not contradictions:
+            with clock.stage("clarity"):
+                found = replace(found, unclear=clarify.clarification(text, passages, speech))
         return found
 
     def _homonyms(self, text: str, seen: Scope) -> tuple[Hit, ...]:

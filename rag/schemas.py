@@ -190,9 +190,9 @@ class Vauban(Sent):
 class VaubanDelta(Sent):
     """A part of the ``vauban`` object on its way, in a stream; only the fields that are known by then are set.
 
-    First ``{status: null, passages, question, as_of}``; ``{waiting, waiting_seconds}`` each time the place in the
-    queue changes (1 is next; the seconds are an estimate, null before one can be made); ``{claims}`` after the
-    text. The last chunk carries a whole :class:`Vauban`.
+    First ``{status: null, passages, question, as_of}``, again when a text joins that contradicts the likely answer;
+    ``{waiting, waiting_seconds}`` each time the place in the queue changes (1 is next; the seconds are an estimate,
+    null before one can be made); ``{claims}`` after the text. The last chunk carries a whole :class:`Vauban`.
     """
 
     status: types.Status | None = None

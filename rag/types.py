@@ -708,7 +708,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class PassagesFound:
-    """The passages, sent before the model has written a word."""
+    """The passages, sent before the model has written a word; those of a second one take the place of the first's."""
 
     passages: tuple[Passage, ...]
     question: str

@@ -114,11 +114,15 @@ async def ask(
         options["conversation"] = place
     request = {"model": "vauban", "messages": messages(turns, turn.question), "vauban": options}
     described: asyncio.Task[Mapping[tuple[str, str], schemas.Document]] | None = None
+    shown: tuple[schemas.Passage, ...] | None = None
     try:
         async with aclosing(client.answer(request, language, stop.event)) as chunks:
             async for chunk in chunks:
                 turn = turn.heard(chunk)
-                if described is None and turn.passages:
+                if turn.passages and turn.passages != shown:
+                    if described is not None:
+                        described.cancel()
+                    shown = turn.passages
                     described = asyncio.create_task(_described(client, turn.passages, language))
                 if turn.phase is not Phase.DONE:
                     yield (*turns, turn)
