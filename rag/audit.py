@@ -465,18 +465,18 @@ class Records:
         return head if right and hmac.compare_digest(signature, _signature(self._keys, head)) else None
 
     def _insert(self, connection: sa.Connection, head: Head, draft: Draft) -> Head:
-        seq, commitment = head.count + 1, ""
+        seq, commitment, owner = head.count + 1, "", _storable(draft.owner)
         if draft.content is not None:
             secret, content = secrets.token_hex(32), canonical(draft.content)
-            commitment = _commitment(secret, seq, draft.owner, content)
-            values = {"seq": seq, "owner": draft.owner, "secret": secret, "content": content}
+            commitment = _commitment(secret, seq, owner, content)
+            values = {"seq": seq, "owner": owner, "secret": secret, "content": content}
             connection.execute(_contents.insert().values(values))
         row: dict[str, object] = {
             "seq": seq,
             "kind": draft.kind.value,
-            "id": draft.id,
+            "id": _storable(draft.id),
             "at": _written(dt.datetime.now(dt.UTC)),
-            "status": draft.status,
+            "status": _storable(draft.status),
             "corpora": f" {' '.join(draft.corpora)} ",
             "body": canonical(draft.body),
             "commitment": commitment,
@@ -505,25 +505,38 @@ class Records:
 
         Raises:
             NotFound: there is none.
+            StoreError: it was altered, so that nobody should believe it.
         """
         by_number = which.isascii() and which.isdigit() and len(which) < 10
         condition = _records.c.seq == int(which) if by_number else (_records.c.id == which) & _is(RecordKind.ANSWER)
         with self._database.reading() as connection:
-            row = connection.execute(_joined().where(condition).order_by(_records.c.seq).limit(1)).first()
+            found = connection.execute(_joined().where(condition).order_by(_records.c.seq).limit(1))
+            row = found.mappings().first()
         if row is None or not which:
             raise NotFound("there is no such record", "il n'y a pas de telle trace", code="unknown_record")
+        if not self._intact(row):
+            raise StoreError(
+                f"record {row['seq']} was altered; `vauban audit verify` says more",
+                f"la trace {row['seq']} a été modifiée ; « vauban audit verify » en dit plus",
+                code="record_altered",
+            )
         return _record(row)
 
     def page(self, wanted: Wanted, *, after: int = 0, limit: int = 100, newest: bool = False) -> list[Record]:
-        """Records in their order from the one after ``after``, or, ``newest`` first, those before it."""
+        """Records in their order from the one after ``after``, or, ``newest`` first, those before it.
+
+        One that was altered is given as an alarm in its place, without any of its words.
+        """
         place = _records.c.seq
         there = (place < after if after else sa.true()) if newest else place > after
-        query = _joined().where(there, *_conditions(wanted))
+        query = _joined().where(there, *_conditions(wanted)).order_by(place.desc() if newest else place).limit(limit)
         with self._database.reading() as connection:
-            return [
-                _record(row)
-                for row in connection.execute(query.order_by(place.desc() if newest else place).limit(limit))
-            ]
+            rows = connection.execute(query).mappings().all()
+        return [_record(row) if self._intact(row) else _altered(row["seq"]) for row in rows]
+
+    def _intact(self, row: sa.RowMapping) -> bool:
+        """Whether a record and its content are as they were written."""
+        return self._sealed(row) and (row["content"] is None or _committed(row))
 
     # --- verifying
 
@@ -730,6 +743,11 @@ def canonical(value: object) -> str:
     return written.encode("utf-8", "replace").decode()
 
 
+def _storable(text: str) -> str:
+    """``text`` as a database gives it back (:class:`rag.database.Text`): what is sealed is what is stored."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
 def ranges(numbers: Collection[int]) -> list[list[int]]:
     """Whole numbers as closed ranges, ascending: ``[[1, 3], [7, 7]]``."""
     found: list[list[int]] = []
@@ -834,29 +852,25 @@ def _written(moment: dt.datetime) -> str:
     return moment.astimezone(dt.UTC).isoformat(timespec="microseconds")
 
 
-def _record(row: sa.Row[Any]) -> Record:
-    """A row as a record.
+def _record(row: sa.RowMapping) -> Record:
+    """An intact row as a record."""
+    return Record(
+        seq=row["seq"],
+        kind=RecordKind(row["kind"]),
+        id=row["id"],
+        at=dt.datetime.fromisoformat(row["at"]),
+        status=row["status"],
+        corpora=tuple(row["corpora"].split()),
+        body=json.loads(row["body"]),
+        commitment=row["commitment"],
+        previous=row["previous"],
+        hash=row["hash"],
+        content=None if row["content"] is None else json.loads(row["content"]),
+    )
 
-    Raises:
-        StoreError: it cannot be read; :meth:`Records.verify` says more.
-    """
-    try:
-        return Record(
-            seq=row.seq,
-            kind=RecordKind(row.kind),
-            id=row.id,
-            at=dt.datetime.fromisoformat(row.at),
-            status=row.status,
-            corpora=tuple(row.corpora.split()),
-            body=json.loads(row.body),
-            commitment=row.commitment,
-            previous=row.previous,
-            hash=row.hash,
-            content=None if row.content is None else json.loads(row.content),
-        )
-    except (ValueError, TypeError, AttributeError) as error:
-        raise StoreError(
-            f"record {row.seq} cannot be read; `vauban audit verify` says what was altered",
-            f"la trace {row.seq} est illisible ; « vauban audit verify » dit ce qui a été modifié",
-            code="record_altered",
-        ) from error
+
+def _altered(seq: int) -> Record:
+    """What stands for a record that nobody should believe."""
+    never = dt.datetime.fromtimestamp(0, dt.UTC)
+    body = {"found": Tamper.ALTERED.value}
+    return Record(seq, RecordKind.ALARM, "", never, "", (), body, "", "", "", None)

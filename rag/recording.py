@@ -7,7 +7,8 @@ are enough to ask again (:mod:`rag.replaying`). The texts of passages are in nei
 An answer is finished when its record is: :func:`kept` writes the record first and hands the finished answer on
 afterwards. Where it cannot be written, the reader gets an error in its place. Sentences that were streamed before
 cannot be unsaid: what was shown until then is recorded as a failed answer as soon as something can be written again,
-and until then no other question is taken.
+and until then no other question is taken. A process that is killed leaves no record of the answers that it was just
+making.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from rag import audit
 from rag.audit import Draft, Erasing, Head, RecordKind, Records, Tamper, Wanted, canonical, ranges
 from rag.database import Database
-from rag.errors import BadRequest, NotFound, SettingsError
+from rag.errors import BadRequest, NotFound, SettingsError, StoreError
 from rag.recording import Asked, finish
 from rag.types import Access, Principal, Question
 from tests import chain_tampers
@@ -278,6 +278,22 @@ def test_programs_of_several_hosts_write_one_chain(postgres: PostgresServer, tmp
         Records.open(databases[0], tmp_path / "c")
     for database in databases:
         database.close()
+
+
+def test_an_altered_record_is_not_believed(kept: Kept) -> None:
+    """It cannot be read, nor replayed; in a list an alarm stands in its place."""
+    kept.fill(3)
+    forger = Forger(kept.database, kept.home)
+    forger.set(audit._records, 1, body="[]")
+    forger.set(audit._contents, 2, content='{"question":"autre"}')
+    for number in "12":
+        with pytest.raises(StoreError):
+            kept.records.read(number)
+    first, second, third = kept.records.page(Wanted())
+    assert (first.kind, first.body) == (second.kind, second.body)
+    assert (first.kind, first.body) == (RecordKind.ALARM, {"found": "altered"})
+    assert second.content is None
+    assert third.content == answer(2).content
 
 
 # --- the secret -----------------------------------------------------------------------------------------
