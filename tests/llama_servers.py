@@ -35,10 +35,19 @@ class LlamaServerProcess:
     """One server; ``context`` is each slot's. With ``safe`` false its prompt cache is on, as it is by default."""
 
     def __init__(
-        self, model: Path, *, slots: int = 2, context: int = 2048, safe: bool = True, key: str = "", threads: int = 1
+        self,
+        model: Path,
+        *,
+        slots: int = 2,
+        context: int = 2048,
+        safe: bool = True,
+        key: str = "",
+        threads: int = 1,
+        batch: int = 32,
     ) -> None:
         self._settings: dict[str, Any] = {
-            "model": str(model), "slots": slots, "context": context, "safe": safe, "key": key, "threads": threads
+            "model": str(model), "slots": slots, "context": context, "safe": safe, "key": key, "threads": threads,
+            "batch": batch,
         }  # fmt: skip
         self._process: subprocess.Popen[bytes] | None = None
         with socket.socket() as free:
@@ -157,7 +166,7 @@ def _serve(settings: dict[str, Any]) -> None:
     wanted.port = settings["port"]
     wanted.n_parallel = settings.get("slots", 2)
     wanted.n_ctx = settings.get("context", 2048) * wanted.n_parallel
-    wanted.n_batch = wanted.n_ubatch = 128
+    wanted.n_batch = wanted.n_ubatch = settings.get("batch", 32)
     wanted.cpuparams.n_threads = wanted.cpuparams_batch.n_threads = settings.get("threads", 1)
     wanted.no_extra_bufts = True
     wanted.offline = True

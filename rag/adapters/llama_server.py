@@ -6,12 +6,13 @@ OpenAI-compatible ``/v1/completions``. Its ``/v1/chat/completions`` would read `
 
 Start each server with these, and with an address that reaches that one server, not a balancer over several::
 
-    llama-server -m MODEL -np SLOTS -c CONTEXT*SLOTS -b 128 -ub 128 --cache-ram 0 --offline --no-webui --api-key KEY
+    llama-server -m MODEL -np SLOTS -c CONTEXT*SLOTS -b 32 -ub 32 --cache-ram 0 --offline --no-webui --api-key KEY
 
 ``--cache-ram 0``: with the prompt cache that is on by default, a slot can be given what another person's conversation
 left (llama.cpp issue 27148); :meth:`LlamaServer.inspect` finds it out and refuses such a server. Small batches: the
-server looks for a closed connection between batches only. ``--no-repack`` on machines whose AMX crashes (see
-``rag.adapters.llama``).
+server looks for a closed connection between batches only, so one is to take less than a second; 32 tokens on a
+processor (measured: idle after 0.3 s at most, with 128 after 6.5 s on a busy one), 256 or more on a GPU.
+``--no-repack`` on machines whose AMX crashes (see ``rag.adapters.llama``).
 
 Some builds write freely when they cannot read a grammar, and answer 200: whoever sends one must check what comes back
 (:func:`rag.quoting.spans` does).
