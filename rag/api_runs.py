@@ -56,7 +56,7 @@ def sync(
     if body is None or body.path is None:
         check_feeds(service, principal, corpus)
         inbox = inbox_of(service)
-        return _begun(inbox, inbox.publish(corpus), response)
+        return _shown(service, principal, _started(inbox, inbox.publish(corpus), response))
     owner(request, service)
     inbox = inbox_of(service)
     folder = _absolute(body.path)
@@ -134,7 +134,7 @@ def rebuild_for(corpus: str, service: Served, principal: Caller, response: Respo
     """With the embedder in use. All corpora share one index, so they all are; readers notice nothing."""
     check_feeds(service, principal, corpus)
     inbox = inbox_of(service)
-    return _begun(inbox, inbox.rebuild(None, corpus), response)
+    return _shown(service, principal, _started(inbox, inbox.rebuild(None, corpus), response))
 
 
 @router.get(
@@ -154,11 +154,17 @@ def report(corpus: str, service: Served, principal: Caller) -> schemas.CorpusRep
         return found
     ids = {row.document.id for row in hidden}
     findings = [finding for finding in found.findings if ids.isdisjoint(finding.documents)]
+    catalog = service.vauban.catalog
+    outlines = catalog.outlines(corpus, catalog.published(corpus), ids)
+    # Of a document that is published no more, nobody is told here either: its audience is not at hand.
+    read = {row.document.id for row in catalog.documents(corpus, catalog.published(corpus))} - ids
     return found.model_copy(
         update={
             "findings": findings,
             "counts": dict(Counter(finding.kind for finding in findings)),
             "documents": found.documents - len(hidden),
+            "articles": found.articles - sum(len(articles) for articles in outlines.values()),
+            "searches": sum(times for id_, times in catalog.retrievals(corpus).items() if id_ in read),
             "chunks": found.chunks - sum(row.chunks for row in hidden),
         }
     )
@@ -239,8 +245,14 @@ def _absolute(path: str) -> Path:
 
 
 def _begun(inbox: Inbox, run: str, response: Response) -> schemas.Run:
+    """A run as the user who runs the server sees it."""
+    return schemas.run(_started(inbox, run, response))
+
+
+def _started(inbox: Inbox, run: str, response: Response) -> RunStatus:
+    """How a new run stands; a quick one has ended by now, and may name files."""
     response.headers["Location"] = f"/v1/runs/{run}"
-    return schemas.run(inbox.status(run))
+    return inbox.status(run)
 
 
 def _found(service: Service, principal: Principal, run: str) -> schemas.Run:
