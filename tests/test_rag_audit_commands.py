@@ -134,5 +134,6 @@ def test_contents_past_their_days_are_erased_and_0_days_keep_them(tmp_path: Path
     assert records.head.count == 1
     assert expired(records, 30)
     assert records.read("2").body == {"by": "retention", "reason": "before", "records": [[1, 1]]}
-    assert records.read("1").erased
+    with database.reading() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM record_contents").scalar() == 0
     database.close()
