@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -44,6 +43,7 @@ from rag.history import History
 from rag.idempotency import Repeats
 from rag.limits import EachAtOnce
 from rag.metrics import Metrics
+from rag.openapi import Application
 from rag.readiness import Readiness
 from rag.request_log import Pseudonyms, RequestLog
 from rag.seams import Inbox
@@ -62,18 +62,6 @@ _PROBLEM = {
     "description": "RFC 9457 problem document",
     "content": {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
 }
-
-
-class Application(FastAPI):
-    """FastAPI, whose description of itself keeps the nulls of examples: they are required members."""
-
-    def openapi(self) -> dict[str, Any]:
-        described = super().openapi()
-        for name, schema in described["components"]["schemas"].items():
-            model = getattr(schemas, name, None)
-            if model is not None and "examples" in schema:
-                schema["examples"] = model.model_config["json_schema_extra"]["examples"]
-        return described
 
 
 def create_app(

@@ -506,7 +506,7 @@ def test_examples_are_for_corpora_that_are_there() -> None:
 
 def test_the_notice_says_what_is_recorded() -> None:
     """And what is not, and for how long, in both languages."""
-    for language, said in (("fr", "ne sont pas enregistrées"), ("en", "are not recorded")):
+    for language, said in (("fr", "chaque consultation est tracée"), ("en", "each reading is recorded")):
         assert said in read(render.notice(language)).text
 
 
