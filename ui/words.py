@@ -219,9 +219,9 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "notice_kept": (
         "Ce qui est enregistré. Vos questions et les réponses le sont avec votre compte, pour que chaque réponse "
-        "puisse être expliquée plus tard. Les auditeurs habilités consultent ces traces, et chaque consultation est tracée. "
-        "Vos conversations, si ce service en conserve, ne sont visibles que de vous : vous pouvez les télécharger et "
-        "les supprimer.",
+        "puisse être expliquée plus tard. Les auditeurs habilités consultent ces traces, et chaque consultation est "
+        "tracée. Vos conversations, si ce service en conserve, ne sont visibles que de vous : vous pouvez les "
+        "télécharger et les supprimer.",
         "What is recorded. Your questions and the answers are, with your account, so that each answer can be explained "
         "later. Authorised auditors read these records, and each reading is recorded. Your conversations, if this "
         "service keeps any, are seen by you alone: you can download and delete them.",
@@ -231,8 +231,8 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
         "compte, le numéro de la réponse et les documents qu'elle cite, sans son texte. Les responsables de ces textes "
         "lisent votre avis sans votre nom. Il est conservé un an au plus. N'y écrivez rien de personnel.",
         "Your opinion. If you give it, what is recorded: the thumb, the reason, your comment, the date, your account, "
-        "the number of the answer and the documents that it cites, without its text. The maintainers of these texts read "
-        "your opinion without your name. It is kept for a year at most. Write nothing personal in it.",
+        "the number of the answer and the documents that it cites, without its text. The maintainers of these texts "
+        "read your opinion without your name. It is kept for a year at most. Write nothing personal in it.",
     ),
     "notice_local": (
         "Rien ne sort d'ici. Cette page ne fait appel à aucun service extérieur.",
