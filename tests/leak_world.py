@@ -55,7 +55,7 @@ from rag.types import (
     Told,
     Upload,
 )
-from tests.rag_server import TOKEN, ListInbox, Parts, Writer, pdf
+from tests.rag_server import TOKEN, ListInbox, Parts, Writer, pdf, serving
 
 MARK = re.compile(rb"zq(\d{6})")
 HOST = "http://127.0.0.1:8080"
@@ -222,7 +222,7 @@ class World:
     parts: Parts
     writer: Witness
     app: FastAPI
-    client: TestClient
+    client: httpx.Client
     secrets: dict[str, str]
     people: dict[str, Principal]
     corpora: dict[str, Audience] = field(default_factory=dict)
@@ -268,7 +268,7 @@ class World:
         headers = {"Authorization": f"Bearer {self.secrets[person.name]}"} | more.pop("headers", {})
         request = self.client.build_request(method, path, headers=headers, **more)
         sent = f"{request.url} {dict(request.headers)}".encode() + request.read()
-        response = cast(httpx.Response, self.client.send(request))
+        response = self.client.send(request)
         self.cases += 1
         came = f"{response.status_code} {response.headers.multi_items()}".encode() + response.content
         leaked = self.foreign(person, sent, came)
@@ -359,8 +359,10 @@ def _document(home: Home, folder: Path, plan: DocumentPlan, version: int) -> Doc
 
 
 @contextmanager
-def running(plan: Plan, folder: Path, store: VectorStore | None = None, **settings: Any) -> Iterator[World]:
-    """A service of that plan, in this process."""
+def running(
+    plan: Plan, folder: Path, store: VectorStore | None = None, *, live: bool = False, **settings: Any
+) -> Iterator[World]:
+    """A service of that plan, in this process; ``live`` is one that listens on a loopback port, and is called there."""
     made = Settings(home=folder / "home", login=frozenset({Login.KEYS}), **settings)
     home = Home.open(made.root)
     database = Database.open(home.catalog)
@@ -398,13 +400,23 @@ def running(plan: Plan, folder: Path, store: VectorStore | None = None, **settin
         secrets[person.name] = Keys(database).create(person, 1)[1]
     identity = Identity(made, parts.local, database, server_token=TOKEN)
     app = create_app(parts, inbox, token=TOKEN, identity=identity)
-    with TestClient(app, base_url=HOST) as client:
+    with _calling(app, live=live) as client:
         world = World(plan, parts, writer, app, client, secrets, known)
         inbox.world = world
         world.corpora = {corpus_name(number): audience for number, audience in enumerate(plan.corpora)}
         world.documents = {(corpus_name(one.corpus), document_id(one.number)): one.audience for one in plan.documents}
         yield world
     database.close()
+
+
+@contextmanager
+def _calling(app: FastAPI, *, live: bool) -> Iterator[httpx.Client]:
+    if live:
+        with serving(app) as url, httpx.Client(base_url=url, timeout=30, trust_env=False) as client:
+            yield client
+    else:
+        with TestClient(app, base_url=HOST) as client:
+            yield cast(httpx.Client, client)
 
 
 def _publish(parts: Parts, home: Home, folder: Path, plans: Sequence[DocumentPlan], corpus: int, version: int) -> None:
