@@ -25,10 +25,15 @@ from ingest import manifest
 from rag import errors, problems
 from rag.__main__ import _assemble, app
 from rag.api import create_app
+from rag.audit import RecordKind, Tamper
 from rag.catalog import DocumentState
+from rag.entitlements import Entitlements
 from rag.errors import RejectReason, VaubanError
-from rag.settings import PREFIX, Settings
-from rag.types import AsOfSource, DropReason, Found, NormRank, NoticeKind, Policy, Reason, RunState, Status
+from rag.recording import Ended
+from rag.replaying import Difference
+from rag.settings import PREFIX, Login, Settings
+from rag.types import AsOfSource, DropReason, Found, NormRank, NoticeKind, Policy, Reason, Role, RunState, Status
+from rag.viewing import Shown
 from tests.rag_server import parts, serving
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -229,7 +234,8 @@ def test_every_endpoint_is_named(readme: str, described: dict[str, Any]) -> None
 
 
 @pytest.mark.parametrize("names", [
-    Status, Reason, DropReason, RejectReason, NormRank, Policy, RunState, DocumentState, NoticeKind, Found, AsOfSource
+    Status, Reason, DropReason, RejectReason, NormRank, Policy, RunState, DocumentState, NoticeKind, Found, AsOfSource,
+    Role, Login, RecordKind, Ended, Shown, Tamper, Difference
 ])  # fmt: skip
 def test_every_name_of_a_closed_list_is_named(names: type[Status], readme: str) -> None:
     """What an answer, a claim, a passage, a file, a document or a run can be."""
@@ -268,7 +274,7 @@ def test_commands_that_are_shown_exist(readme: str) -> None:
     for words in shown(readme):
         if not words or not words[0].endswith("vauban"):
             continue
-        name = next(name for name in known if " ".join(["vauban", *words[1:]]).startswith(f"{name} "))
+        name = next(name for name in known if " ".join(["vauban", *words[1:], ""]).startswith(f"{name} "))
         rest = words[len(name.split()) :]
         known[name].make_context(name, rest)  # raises for what it does not know
         seen += 1
@@ -305,13 +311,21 @@ def test_paths_that_are_shown_exist(readme: str) -> None:
 
 
 def test_the_corpus_file_that_is_shown_is_right(readme: str, tmp_path: Path) -> None:
-    (text,) = blocks(readme, "toml")
+    text, _ = blocks(readme, "toml")
     assert tomllib.loads(text)["groups"] == ["agents"]
     (tmp_path / "corpus.toml").write_text(text, encoding="utf-8")
     (tmp_path / "glossaire.toml").write_text('same = [["CET", "compte épargne-temps"]]', encoding="utf-8")
     corpus = manifest.declared(tmp_path, "rh")
     assert corpus is not None
     assert corpus.contact
+
+
+def test_the_table_of_groups_that_is_shown_is_right(readme: str, tmp_path: Path) -> None:
+    """It is read as the setting `login_map` reads it."""
+    _, text = blocks(readme, "toml")
+    (tmp_path / "login.toml").write_text(text, encoding="utf-8")
+    table = Entitlements.load(tmp_path / "login.toml")
+    assert table.maintains["/services/rh/redaction"] == {"rh"}
 
 
 def test_the_program_that_is_shown_runs(readme: str, tmp_path: Path) -> None:
