@@ -5,6 +5,7 @@ Who may see a corpus acts at once. A corpus that is synced from a folder is decl
 
 from __future__ import annotations
 
+import urllib.parse
 from dataclasses import replace
 from typing import Any
 
@@ -51,7 +52,7 @@ def create_corpus(
         retention_days=body.retention,
     )
     inbox_of(service).declare(corpus, new=True)
-    response.headers["Location"] = f"/v1/corpora/{corpus.name}"
+    response.headers["Location"] = f"/v1/corpora/{urllib.parse.quote(corpus.name, safe='')}"
     return _detailed(service, principal, service.vauban.catalog.corpus(corpus.name))
 
 

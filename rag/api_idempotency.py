@@ -23,10 +23,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive
 
-from rag.api_service import caller, served
+from rag.api_service import caller, served, unknown_corpus, visible
 from rag.errors import BadRequest, OperatorError
 from rag.idempotency import Claim, Given, Repeats
-from rag.types import Principal
+from rag.types import Access, Principal
 
 log = logging.getLogger("vauban.api")
 
@@ -82,6 +82,7 @@ async def _once(request: Request, key: str, route: str, handle: Handler) -> Resp
         digest = await _digest(request, principal, body)
         claimed = await run_in_threadpool(repeats.claim, principal.owner, key, digest, route)
         if isinstance(claimed, Given):
+            await run_in_threadpool(_check_seen, request, principal)
             return Response(claimed.body, claimed.status, {**claimed.headers, REPLAYED: "true"})
         body.seek(0)
         try:
@@ -94,6 +95,21 @@ async def _once(request: Request, key: str, route: str, handle: Handler) -> Resp
             raise
         await run_in_threadpool(_end, repeats, claimed, response)
         return response
+
+
+def _check_seen(request: Request, principal: Principal) -> None:
+    """Refuse whoever no longer sees the corpus that they changed: what was said of it then is not said again.
+
+    Raises:
+        NotFound: they do not see it.
+    """
+    corpus = request.path_params.get("corpus")
+    if (
+        corpus is not None
+        and principal.access is not Access.SERVER
+        and corpus not in visible(served(request), principal)
+    ):
+        raise unknown_corpus(corpus)
 
 
 def _end(repeats: Repeats, claim: Claim, response: Response) -> None:

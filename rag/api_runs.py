@@ -18,12 +18,13 @@ from starlette.concurrency import run_in_threadpool
 
 from rag import schemas
 from rag.api_idempotency import Repeatable
-from rag.api_service import Caller, Served, Service, check_feeds, inbox_of, owner, visible
+from rag.api_service import Caller, Served, Service, check_feeds, inbox_of, owner, standing_of, visible
 from rag.catalog import DocumentRow
 from rag.errors import BadRequest, NotFound
 from rag.paging import USUAL, After, Limit, page, place
 from rag.scope import may_read
 from rag.seams import Inbox
+from rag.standing import Standing
 from rag.streaming import BEAT, HEARTBEAT, EventStream, event
 from rag.types import Access, Principal, RunState, RunStatus, SyncOptions
 
@@ -56,7 +57,7 @@ def sync(
     if body is None or body.path is None:
         check_feeds(service, principal, corpus)
         inbox = inbox_of(service)
-        return _shown(service, principal, _started(inbox, inbox.publish(corpus), response))
+        return _begun(inbox, inbox.publish(corpus), response)
     owner(request, service)
     inbox = inbox_of(service)
     folder = _absolute(body.path)
@@ -134,7 +135,7 @@ def rebuild_for(corpus: str, service: Served, principal: Caller, response: Respo
     """With the embedder in use. All corpora share one index, so they all are; readers notice nothing."""
     check_feeds(service, principal, corpus)
     inbox = inbox_of(service)
-    return _shown(service, principal, _started(inbox, inbox.rebuild(None, corpus), response))
+    return _begun(inbox, inbox.rebuild(None, corpus), response)
 
 
 @router.get(
@@ -201,7 +202,7 @@ async def read_run(run: str, service: Served, principal: Caller, request: Reques
     """With `Accept: text/event-stream`, each change as it happens, until the run has ended."""
     found = await run_in_threadpool(_found, service, principal, run)
     if EventStream.media_type in request.headers.get("accept", ""):
-        return EventStream(_followed(service, principal, run))
+        return EventStream(_followed(service, standing_of(request.scope), run))
     return found
 
 
@@ -245,14 +246,10 @@ def _absolute(path: str) -> Path:
 
 
 def _begun(inbox: Inbox, run: str, response: Response) -> schemas.Run:
-    """A run as the user who runs the server sees it."""
-    return schemas.run(_started(inbox, run, response))
-
-
-def _started(inbox: Inbox, run: str, response: Response) -> RunStatus:
-    """How a new run stands; a quick one has ended by now, and may name files."""
+    """A new run. A quick one has ended by now: which files it names is asked for where it is followed, by whoever may
+    know of them, and not kept with this response for when it is asked for again."""
     response.headers["Location"] = f"/v1/runs/{run}"
-    return inbox.status(run)
+    return schemas.run(replace(inbox.status(run), rejected=(), detail=""))
 
 
 def _found(service: Service, principal: Principal, run: str) -> schemas.Run:
@@ -294,14 +291,22 @@ def _shown(service: Service, principal: Principal, status: RunStatus) -> schemas
     return schemas.run(status)
 
 
-async def _followed(service: Service, principal: Principal, run: str) -> AsyncGenerator[bytes, None]:
+def _still_found(service: Service, standing: Standing, run: str) -> schemas.Run | None:
+    """A run, for whoever may still follow it."""
+    now = service.identity.still(standing)
+    try:
+        return None if now is None else _found(service, now.principal, run)
+    except NotFound:
+        return None
+
+
+async def _followed(service: Service, standing: Standing | None, run: str) -> AsyncGenerator[bytes, None]:
     """The run each time that it stands otherwise, to its end; a heartbeat where nothing happens for long."""
     said, silent = "", 0.0
     while True:
-        # Who may follow it is asked each time: rights may go while it runs.
-        try:
-            status = await run_in_threadpool(_found, service, principal, run)
-        except NotFound:
+        # Who may follow it is asked each time: keys and rights may go while it runs.
+        status = None if standing is None else await run_in_threadpool(_still_found, service, standing, run)
+        if status is None:
             return
         now = status.model_dump_json()
         if now != said:

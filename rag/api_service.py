@@ -97,6 +97,10 @@ class Identity(Protocol):
         """
         ...
 
+    def still(self, standing: Standing) -> Standing | None:
+        """The same standing as things are now, for what goes on for long; ``None``: it has ended."""
+        ...
+
     @property
     def takes_secrets(self) -> bool:
         """Whether a key or a token can be given on the sign-in page."""

@@ -20,6 +20,7 @@ import hmac
 import ipaddress
 import logging
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -154,6 +155,13 @@ class Identity:
         """End the session of a cookie, if it is one."""
         if self.sessions is not None and secret:
             self.sessions.end(secret)
+
+    def still(self, standing: Standing) -> Standing | None:
+        """The same standing as things are now, for what goes on for long; ``None``: it has ended. May wait for the
+        database."""
+        if standing.until is not None and time.time() >= standing.until:
+            return None
+        return self._still(standing)
 
     def page_token(self, scope: Scope) -> str:
         """A token of minutes with which the page calls the API for the person of one of its own requests."""

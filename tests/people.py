@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
@@ -33,6 +34,9 @@ class People:
         if name not in self.known:
             raise Refusal("who?", "qui ?", code="key_required", status=401)
         return Standing(self.known[name], Source.STATED)
+
+    def still(self, standing: Standing) -> Standing | None:
+        return replace(standing, principal=self.known[standing.principal.name])
 
     def sign_in(self, secret: str) -> str | None:
         del secret
