@@ -45,7 +45,7 @@ from typing import Any, Final, Self
 
 import sqlalchemy as sa
 
-from rag.database import Database, Text, batches, metadata
+from rag.database import PERSONAL, Database, Text, batches, metadata
 from rag.errors import BadRequest, NotFound, OperatorError, SettingsError, StoreError
 from rag.home import translated, write_atomically
 
@@ -84,6 +84,7 @@ _contents = sa.Table(
     sa.Column("secret", Text, nullable=False),
     sa.Column("content", Text, nullable=False),
     sa.Index("ix_record_contents_owner", "owner"),
+    info={PERSONAL: True},
 )
 _heads = sa.Table(
     "record_heads",

@@ -152,8 +152,12 @@ class Database:
         """
         if self.shared:
             if self._unscrubbed:
-                self._unscrubbed = False
-                self._unscrubbed = not self._rewritten()
+                self._unscrubbed = False  # first: what others erase meanwhile is for the next time
+                try:
+                    self._rewritten()
+                except BaseException:  # whatever kept it from its end, it is to be done again; it is raised again
+                    self._unscrubbed = True
+                    raise
             return not self._unscrubbed
         with self.reading() as connection:
             marks = _marks(connection)

@@ -395,6 +395,19 @@ def test_no_byte_of_what_was_erased_is_left_in_the_home(tmp_path: Path) -> None:
     database.close()
 
 
+def test_what_was_erased_is_written_over_in_a_database_server_too(postgres: PostgresServer, tmp_path: Path) -> None:
+    """The file of the contents is another one afterwards."""
+    url = postgres.database()
+    name = url.rpartition("/")[2]
+    database = Database.open(url)
+    records = Records.open(database, tmp_path)
+    records.append(answer(1))
+    before = postgres.execute("SELECT pg_relation_filepath('record_contents')", name)
+    assert records.erase(Erasing(person="key:alice"), ERASURE).scrubbed
+    assert postgres.execute("SELECT pg_relation_filepath('record_contents')", name) != before
+    database.close()
+
+
 def _bytes(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
 

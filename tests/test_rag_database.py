@@ -9,6 +9,8 @@ import pytest
 import sqlalchemy as sa
 
 from rag.database import Database
+from rag.errors import StoreError
+from tests.postgres_server import PostgresServer
 
 
 @pytest.fixture
@@ -76,3 +78,30 @@ def test_scrubbing_rewrites_nothing_where_nothing_was_deleted(database: Database
     assert database.scrub()
     assert written(tmp_path) == before
     database.close()
+
+
+def test_a_scrubbing_that_a_database_server_refused_is_tried_again(postgres: PostgresServer) -> None:
+    """A reader of a table holds it up for longer than anybody waits."""
+    url = postgres.database()
+    database = Database.open(url)
+    with database.writing() as connection:
+        connection.execute(sa.text("DELETE FROM answers"))
+        database.erased(connection)
+    sa.event.listen(database.engine, "before_cursor_execute", _impatient, retval=True)
+    with database.reading() as reader:
+        assert reader.execute(sa.text("SELECT count(*) FROM answers")).scalar_one() == 0
+        with pytest.raises(StoreError):
+            database.scrub()
+        with pytest.raises(StoreError):
+            database.scrub()
+    assert database.scrub()
+    database.close()
+
+
+def _impatient(
+    connection: sa.Connection, _cursor: object, statement: str, parameters: object, _context: object, _many: bool
+) -> tuple[str, object]:
+    """Whoever writes a table anew waits for a tenth of a second only."""
+    if statement.startswith("VACUUM"):
+        connection.connection.cursor().execute("SET lock_timeout = 100")
+    return statement, parameters
