@@ -96,7 +96,7 @@ def check(settings: Settings, target: Path) -> None:
             f"{target} existe ; indiquez un dossier qui n'existe pas encore",
             code="target_exists",
         )
-    if target.absolute().is_relative_to(settings.root):
+    if target.resolve().is_relative_to(settings.root.resolve()):
         raise BadRequest(
             f"{target} lies in the home that is backed up; name a place elsewhere, best on another disk",
             f"{target} est dans le dossier sauvegardé ; choisissez un autre endroit, de préférence un autre disque",
@@ -112,6 +112,8 @@ def write(
     Raises:
         Cancelled, DiskFull, StoreError: nothing is left behind.
     """
+    from rag.audit import HEAD_FILE  # here: most commands start without the library of databases
+
     start = time.perf_counter()
     with translated(target), _beside(target) as place:
 
@@ -120,7 +122,10 @@ def write(
             return _database(source, copied) if database else _file(source, copied)
 
         files, folders = _state(home)
-        sealed = _copied(files, folders, place, copy, progress, cancelled)
+        # The head of the records before the records: it may be behind them, and what is ahead of them is an alarm.
+        head = {name: files.pop(name) for name in [HEAD_FILE] if name in files}
+        sealed = _copied(head, [], place, copy, unseen, cancelled)
+        sealed |= _copied(files, folders, place, copy, progress, cancelled)
         said = {
             "vauban_backup": FORMAT,
             "made": dt.datetime.now(dt.UTC).replace(microsecond=0).isoformat(),
@@ -196,12 +201,12 @@ def _swap(place: Path, root: Path, there: set[str]) -> None:
         for name in new:
             (place / name).rename(root / name)
             moved.append((place / name, root / name))
-    except OSError:
+    except BaseException:  # also an interruption must not end with neither state in its place; it is raised again
         for before, after in reversed(moved):
             after.rename(before)
+        aside.rmdir()
         raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 # --- what is copied -------------------------------------------------------------------------------------
@@ -317,7 +322,7 @@ def _database(source: Path, target: Path) -> Sealed:
             reading.backup(writing)
             writing.execute("PRAGMA journal_mode = DELETE")
     except sqlite3.Error as error:
-        from rag.database import ours
+        from rag.database import ours  # here, as above
 
         raise ours(error) from error
     digest, size = hashlib.sha256(), 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -158,6 +160,49 @@ def test_state_that_is_there_goes_only_when_told(home: Home, tmp_path: Path) -> 
         backup.restore(tmp_path / "backup", home.root, replace=True)
 
 
+@pytest.mark.parametrize("number", range(1, 10))
+def test_a_restore_that_is_interrupted_leaves_the_state_that_was_there(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """At whichever of the renames that swap the two."""
+    backup.write(home, tmp_path / "backup")
+    (home.root / "stray.sqlite").write_bytes(b"later")
+    before = sorted(os.walk(home.root))
+    rename, renames = Path.rename, itertools.count(1)
+
+    def interrupted(self: Path, target: Path) -> Path:
+        if next(renames) == number:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        backup.restore(tmp_path / "backup", home.root, replace=True)
+    assert sorted(os.walk(home.root)) == before
+
+
+def test_the_head_of_the_records_is_copied_before_the_records(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However slowly: a head that is ahead of its chain would be an alarm in the restored home."""
+    (home.root / "audit.head").write_bytes(b"before")
+    copied, database = backup._file, backup._database
+
+    def slowly(source: Path, target: Path) -> backup.Sealed:
+        if source.name == "audit.head":
+            time.sleep(0.2)
+        return copied(source, target)
+
+    def later(source: Path, target: Path) -> backup.Sealed:
+        (home.root / "audit.head").write_bytes(b"after!")
+        return database(source, target)
+
+    monkeypatch.setattr(backup, "_file", slowly)
+    monkeypatch.setattr(backup, "_database", later)
+    backup.write(home, tmp_path / "backup")
+    assert (tmp_path / "backup" / "audit.head").read_bytes() == b"before"
+
+
 def test_a_cancelled_backup_leaves_nothing(home: Home, tmp_path: Path) -> None:
     """Nor one for which there was no room."""
     with pytest.raises(Cancelled):
@@ -171,8 +216,11 @@ def test_what_could_not_be_whole_is_refused(tmp_path: Path) -> None:
     backup.check(settings, tmp_path / "new")
     with pytest.raises(BadRequest):
         backup.check(settings, tmp_path)
-    with pytest.raises(BadRequest):
-        backup.check(settings, tmp_path / "home" / "backup")
+    (tmp_path / "home").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "home")
+    for inside in ("home", "link"):
+        with pytest.raises(BadRequest):
+            backup.check(settings, tmp_path / inside / "backup")
     with pytest.raises(OperatorError) as refused:
         backup.check(settings.model_copy(update={"database_url": "postgresql://h/d"}), tmp_path / "new")
     assert "pg_dump" in refused.value.en
