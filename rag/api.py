@@ -7,7 +7,8 @@ elsewhere: ``/openapi.json`` describes everything.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import uuid
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, FastAPI, Request
@@ -30,6 +31,7 @@ from rag import (
     canary,
     installed,
     problems,
+    recording,
     schemas,
 )
 from rag import identity as access
@@ -48,7 +50,7 @@ from rag.readiness import Readiness
 from rag.request_log import Pseudonyms, RequestLog
 from rag.seams import Inbox
 from rag.streaming import Answers
-from rag.types import Principal
+from rag.types import Event, Principal, Question
 from rag.upkeep import Upkeep
 from rag.warmth import WARM, Step, Warmth
 
@@ -188,9 +190,13 @@ def _canary(vauban: Vauban, answers: Answers, warmth: Warmth) -> Canary | None:
     def busy() -> bool:
         return answers.running > 0 or any(warmth.pending(step) for step in Step)
 
+    def recorded(question: Question, events: Iterator[Event]) -> Iterator[Event]:
+        return recording.kept(vauban, recording.Asked(f"canary-{uuid.uuid4().hex}", question), events)
+
     return Canary(
         canary.load(settings.canary),
         lambda: vauban.engine,
+        recorded=recorded,
         minutes=settings.canary_minutes,
         groups=settings.canary_groups,
         busy=busy,

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rag import lexical
 from rag.engine import Engine
 from rag.errors import Cancelled, SettingsError, VaubanError
-from rag.types import Access, Answer, Principal, Question, Status
+from rag.types import Access, Answer, Event, Principal, Question, Status
 
 log = logging.getLogger("vauban.canary")
 
@@ -137,8 +137,20 @@ def judged(case: Case, answer: Answer) -> Outcome:
     return Outcome.WRONG_PASSAGES if expects and not found else Outcome.PASSED
 
 
+Recorded = Callable[[Question, Iterator[Event]], Iterator[Event]]
+"""Takes down an answer as it is made: passes its events on."""
+
+
+def unrecorded(question: Question, events: Iterator[Event]) -> Iterator[Event]:
+    """Nobody takes it down."""
+    del question
+    return events
+
+
 class Canary:
     """Asks ``cases`` of the engine of the moment, a round every ``minutes``, while ``busy`` says that nobody waits.
+
+    ``recorded`` takes each answer down like anybody's, under the owner of :func:`asker`.
 
     :meth:`due` does what is due at a moment; :meth:`start` calls it in a thread of its own until :meth:`close`.
     """
@@ -151,6 +163,7 @@ class Canary:
         minutes: float,
         groups: Collection[str] = (),
         busy: Callable[[], bool],
+        recorded: Recorded = unrecorded,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cases = cases
@@ -158,6 +171,7 @@ class Canary:
         self._every = minutes * 60
         self._asker = asker(groups)
         self._busy = busy
+        self._recorded = recorded
         self._clock = clock
         self._next = clock()
         self._closing = threading.Event()
@@ -231,7 +245,7 @@ class Canary:
         return last
 
     def _events(self, question: Question) -> Iterator[object]:
-        yield from self._engine().answer(question, cancelled=self._stopped, seconds=TIME)
+        yield from self._recorded(question, self._engine().answer(question, cancelled=self._stopped, seconds=TIME))
 
     def _tell(self, done: Round) -> None:
         wrong = {case: outcome.value for case, outcome in done.outcomes.items() if outcome is not Outcome.PASSED}

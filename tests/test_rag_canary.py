@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 
 from rag import canary
 from rag.api import create_app
+from rag.audit import Wanted
 from rag.canary import Canary, CanaryState, Case, Outcome
 from rag.errors import SettingsError
 from tests.rag_server import QUESTION, Parts, Writer, parts
@@ -123,6 +124,21 @@ def test_a_defect_that_a_question_reveals_is_a_result(vauban: Parts, caplog: pyt
     assert asked.last is not None
     assert asked.last.outcomes == {"conge": Outcome.ERROR}
     assert QUESTION not in caplog.text
+
+
+def test_what_a_canary_was_answered_is_on_record_as_such(tmp_path: Path) -> None:
+    """Like every answer; its id and its owner say that nobody asked."""
+    (tmp_path / "canary.jsonl").write_text(GOOD.model_dump_json(), encoding="utf-8")
+    vauban = parts(tmp_path, canary=str(tmp_path / "canary.jsonl"))
+    with TestClient(create_app(vauban), base_url="http://127.0.0.1"):
+        deadline = time.monotonic() + 20
+        while not (found := vauban.records.page(Wanted())) and time.monotonic() < deadline:
+            time.sleep(0.05)
+    vauban.database.close()
+    (record,) = found
+    assert record.id.startswith("canary-")
+    assert record.content is not None
+    assert record.content["owner"] == "server:canary"
 
 
 def test_the_shipped_questions_can_be_read() -> None:
