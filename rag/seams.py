@@ -246,7 +246,7 @@ class Inbox(Protocol):
         ...
 
     def upload(self, upload: Upload) -> str:
-        """Queue one change to a corpus that uploads feed; the id of its run, which publishes it whole or changes nothing.
+        """Queue one change to a corpus that uploads feed; the id of its run, which publishes it whole or nothing.
 
         A run that fails because of the file has one row in ``rejected``, and its reason as ``error``.
 
