@@ -74,9 +74,9 @@ class _Asked:
     responses={
         200: {
             "content": {
-                "text/event-stream": {
-                    "schema": {"type": "string"},
-                    "example": 'data: {"object":"chat.completion.chunk", …}\n\ndata: [DONE]\n\n',
+                EventStream.media_type: {
+                    **EventStream.described,
+                    "example": {"data": '{"object":"chat.completion.chunk", …}'},
                 }
             }
         }

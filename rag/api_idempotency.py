@@ -34,7 +34,8 @@ HEADER: Final = "Idempotency-Key"
 REPLAYED: Final = "Idempotency-Replayed"
 _HEADERS: Final = frozenset({"content-type", "content-language", "location", "etag", "last-modified"})
 """What of a response's headers belongs to it; the others are of the connection, or made anew."""
-_KEY: Final = re.compile(r'"[\x20-\x21\x23-\x7e]{1,255}"|[\x21-\x7e]{1,255}')
+_PATTERN: Final = r'^("[\x20-\x21\x23-\x7e]{1,255}"|[\x21-\x7e]{1,255})$'
+_KEY: Final = re.compile(_PATTERN)
 _IN_MEMORY: Final = 2**20
 """Bytes of a body that are held in memory while its digest is made; more go to a temporary file."""
 _BLOCK: Final = 2**16
@@ -48,7 +49,7 @@ _DESCRIBED: Final = {
         f"first one, with `{REPLAYED}: true`. 422 when the key was used for another request, 409 while the first one "
         "is still being carried out."
     ),
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "schema": {"type": "string", "minLength": 1, "maxLength": 257, "pattern": _PATTERN},
     "example": "8e03978e-40d5-43dd-bc93-6894a57f9324",
 }
 

@@ -196,7 +196,7 @@ def read_runs(
     "/v1/runs/{run}",
     response_model=schemas.Run,
     summary="How an ingestion stands",
-    responses={200: {"content": {EventStream.media_type: {"schema": {"type": "string"}}}}},
+    responses={200: {"content": {EventStream.media_type: dict(EventStream.described)}}},
 )
 async def read_run(run: str, service: Served, principal: Caller, request: Request) -> schemas.Run | EventStream:
     """With `Accept: text/event-stream`, each change as it happens, until the run has ended."""
