@@ -78,7 +78,9 @@ def place(given: str | None, *kinds: type[Key]) -> tuple[Key, ...] | None:
             raise ValueError("another list's")
         for value in key:
             if isinstance(value, str):
-                value.encode()  # JSON can spell half a character, which no database could compare
+                value.encode()  # JSON can spell half a character, and none; no database could compare those
+                if "\0" in value:
+                    raise ValueError("no text of a database")
             elif not -_LARGEST <= value < _LARGEST:
                 raise ValueError("no number of a database")
     except (ValueError, RecursionError) as error:

@@ -39,6 +39,7 @@ def encoded(json: str) -> str:
         encoded('["a", 1, 2]'),
         encoded('["a", 1.5]'),
         encoded('["\\ud800", 1]'),
+        encoded('["a\\u0000", 1]'),
         encoded(f'["a", {2**63}]'),
         encoded("[" * 2_000),
     ],
