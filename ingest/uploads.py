@@ -121,10 +121,9 @@ def _check_name(upload: Upload, catalog: Catalog) -> None:
         other = row.document.source
         if row.document.id != upload.document and (other in stems or Path(other).stem == upload.name):
             raise Conflict(
-                f"the file name {upload.name} is taken by the document `{row.document.id}`, or too like it; "
-                "rename the file",
-                f"le nom {upload.name} est pris par le document « {row.document.id} », ou trop proche ; "
-                "renommez le fichier",
+                # Not by which: it may be one that whoever sends this may not read.
+                f"the file name {upload.name} is taken by another document, or too like that of one; rename the file",
+                f"le nom {upload.name} est pris par un autre document, ou trop proche du sien ; renommez le fichier",
                 code="name_taken",
             )
 

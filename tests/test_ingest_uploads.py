@@ -117,12 +117,13 @@ def test_a_file_that_cannot_be_read_changes_nothing(fed: Fed) -> None:
 )
 def test_what_speaks_against_a_change_is_said_before_it_waits(fed: Fed, change: dict[str, object], code: str) -> None:
     """With a name for programs; a sidecar that would fit two documents is refused as well."""
-    fed.add("a.md")
+    fed.add("a.md", document="plan secret" if code == "name_taken" else "a.md")
     values = {"document": change["name"], **change}
     upload = replace(Upload("envois", "", UploadKind.ADD), **values)  # type: ignore[arg-type]  # a table's values
     with pytest.raises((Conflict, NotFound, BadRequest)) as refused:
         uploads.check(upload, fed.world.home, fed.world.catalog)
     assert refused.value.code == code
+    assert "plan secret" not in refused.value.en + refused.value.fr
 
 
 @pytest.mark.parametrize("text", ["BAD", "# Article 1\n\nNeuf."])
