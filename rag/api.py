@@ -58,6 +58,8 @@ router = APIRouter()
 
 SEARCHES_AT_ONCE = 8
 """Searches and encodings of one person under way; more would only wait for each other's processors."""
+AUDITS_AT_ONCE = 2
+"""Replays and verifications of one auditor under way: a replay may wait for the model, a verification reads all."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _PROBLEM = {
     "model": schemas.Problem,
@@ -118,6 +120,7 @@ def create_app(
             )
         ),
         searching=EachAtOnce(SEARCHES_AT_ONCE),
+        auditing=EachAtOnce(AUDITS_AT_ONCE),
         metrics=metrics,
         pseudonyms=pseudonyms,
         warmth=warmth,

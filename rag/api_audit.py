@@ -5,17 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.responses import StreamingResponse
 
 from rag import audit_schemas, paging, problems
-from rag.api_service import Administrator, Auditor, Served
+from rag.api_service import Administrator, Auditor, Served, check_unlimited
 from rag.audit import Head, RecordKind, Wanted
 from rag.auditing import Auditing, erasing, midnight
 from rag.paging import USUAL, After, Limit
 from rag.schemas import Day, Text
 
 router = APIRouter(tags=["audit"])
+
+
+def limited(service: Served, principal: Auditor) -> Iterator[None]:
+    """One auditor has only so many long readings under way: they take threads that everybody needs."""
+    with service.auditing.held(principal.owner):
+        yield
+
 
 LINES: Final = "application/x-ndjson"
 _MOST: Final = 2**31 - 1
@@ -56,6 +63,7 @@ def read_record(record: Which, service: Served, principal: Auditor) -> audit_sch
 @router.post(
     "/v1/audit/records/{record}/replay",
     response_model=audit_schemas.AuditReplay,
+    dependencies=[Depends(limited)],
     summary="Give an answer again, and compare",
 )
 def replay_record(record: Which, service: Served, principal: Auditor) -> audit_schemas.AuditReplay:
@@ -64,7 +72,10 @@ def replay_record(record: Which, service: Served, principal: Auditor) -> audit_s
 
 
 @router.get(
-    "/v1/audit/verify", response_model=audit_schemas.AuditVerification, summary="Read the whole chain of records"
+    "/v1/audit/verify",
+    response_model=audit_schemas.AuditVerification,
+    dependencies=[Depends(limited)],
+    summary="Read the whole chain of records",
 )
 def verify_records(
     service: Served,
@@ -109,5 +120,6 @@ def erase_records(
     body: audit_schemas.AuditErasure, service: Served, principal: Administrator
 ) -> audit_schemas.AuditErased:
     """Of an answer, of a person, or from before a day. The chain stays whole, and says that they were erased."""
+    check_unlimited(principal)
     done = Auditing(service.vauban, principal).erase(erasing(body.answer, body.person, body.before))
     return audit_schemas.erased(done)

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request, Response
 
 from rag import etags, schemas
 from rag.api_idempotency import Repeatable
-from rag.api_service import Administrator, Caller, Served, Service, inbox_of, unknown_corpus, visible
+from rag.api_service import Administrator, Caller, Served, Service, check_maintains, inbox_of, unknown_corpus, visible
 from rag.errors import NotFound
 from rag.scope import may_read
 from rag.types import Access, Corpus, Principal, Role
@@ -41,6 +41,7 @@ def create_corpus(
     body: schemas.CorpusRequest, service: Served, principal: Administrator, response: Response
 ) -> schemas.CorpusDetail:
     """By an administrator. 409 `corpus_exists` when there is one of that name, whoever sees it."""
+    check_maintains(principal, body.name)  # a credential may be limited to other corpora
     corpus = Corpus(
         name=body.name,
         title=body.title.strip() or body.name,

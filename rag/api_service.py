@@ -127,6 +127,7 @@ class Service:
     identity: Identity
     answers: Answers
     searching: EachAtOnce
+    auditing: EachAtOnce
     history: History
     repeats: Repeats
     upkeep: Upkeep
@@ -220,6 +221,19 @@ def check_maintains(principal: Principal, corpus: str) -> None:
     """
     if not principal.may_maintain(corpus):
         raise _forbidden(f"you do not maintain the corpus `{corpus}`", f"vous ne maintenez pas le corpus « {corpus} »")
+
+
+def check_unlimited(principal: Principal) -> None:
+    """Refuse a credential that is limited to some corpora: what it asks for would touch them all.
+
+    Raises:
+        Refusal: 403.
+    """
+    if principal.corpora is not None:
+        raise _forbidden(
+            "this concerns every corpus, and your key is limited to some",
+            "cela concerne tous les corpus, et votre clé est limitée à certains",
+        )
 
 
 def check_feeds(service: Service, principal: Principal, corpus: str) -> None:

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from fastapi import Request
 from fastapi.testclient import TestClient
 
 from rag.adapters.fake import OverlapReranker
 from rag.api import create_app
+from rag.api_service import served
 from rag.audit import RecordKind, Wanted
 from rag.keys import Keys
 from rag.recording import Asked, finish
@@ -231,6 +233,29 @@ def test_a_replay_says_whether_it_is_the_same_and_shows_nothing(client: TestClie
         assert (done.json()["equal"], done.json()["differences"]) == (True, [])
         assert not [words for words in (LEAVE, MEALS, "60 jours") if words in done.text]
     refused(client.post("/v1/audit/records/99/replay", headers=auditor), 404, "unknown_record")
+
+
+def test_an_administrator_of_some_corpora_erases_nothing(client: TestClient, vauban: Parts) -> None:
+    """What is erased of a person, or from before a day, was said on any corpus."""
+    roles = frozenset({Role.READER, Role.ADMINISTRATOR})
+    _, secret = Keys(vauban.database).create(
+        Principal("branch", roles=roles, corpora=frozenset({"rh"}), access=Access.KEY), 1
+    )
+    headers = {"Authorization": f"Bearer {secret}"}
+    refused(client.post("/v1/audit/erase", json={"person": "alice"}, headers=headers), 403, "forbidden")
+    assert vauban.records.read("1").content
+
+
+def test_one_auditor_has_few_replays_and_verifications_under_way(
+    client: TestClient, vauban: Parts, auditor: dict[str, str]
+) -> None:
+    """One who asks for more is told to wait; another is not."""
+    service = served(Request({"type": "http", "app": client.app}))
+    with service.auditing.held("key:zoe"), service.auditing.held("key:zoe"):
+        refused(client.post("/v1/audit/records/1/replay", headers=auditor), 429, "too_many_of_yours")
+        refused(client.get("/v1/audit/verify", headers=auditor), 429, "too_many_of_yours")
+        assert got(client, "/v1/audit/verify", key(vauban, "yves", Role.AUDITOR))["whole"]
+    assert got(client, "/v1/audit/verify", auditor)["whole"]
 
 
 def test_the_server_s_own_user_erases_a_person(client: TestClient, vauban: Parts, auditor: dict[str, str]) -> None:

@@ -42,6 +42,7 @@ PEOPLE = (
     Principal("other", AGENTS, 1, MAINTAINER, frozenset({"finances"})),
     Principal("stranger", frozenset({"ext"}), 1, MAINTAINER, frozenset({"*"})),
     Principal("admin", frozenset(), 0, frozenset({Role.READER, Role.ADMINISTRATOR})),
+    Principal("branch", frozenset(), 0, frozenset({Role.READER, Role.ADMINISTRATOR}), corpora=frozenset({"rh"})),
     Principal("server", frozenset(), 0, frozenset(Role), frozenset({"*"}), access=Access.SERVER),
 )
 TEXT = b"# Article 1\n\nLe badge est rendu au d\xc3\xa9part.\n\n# Article 2\n\nIl est personnel."
@@ -241,6 +242,8 @@ def test_corpora_are_declared_by_administrators(site: Site) -> None:
     """Whose audience acts at once; readers are not told who else may read."""
     assert code(site.call("maintainer", "POST", "/v1/corpora", json={"name": "x"})) == (403, "forbidden")
     assert code(site.call("maintainer", "PATCH", "/v1/corpora/envois", json={"title": "X"})) == (403, "forbidden")
+    for name in ("x", "envois"):  # a credential that is limited to another corpus learns nothing of either
+        assert code(site.call("branch", "POST", "/v1/corpora", json={"name": name})) == (403, "forbidden")
     assert code(site.call("admin", "POST", "/v1/corpora", json={"name": "envois"})) == (409, "corpus_exists")
     assert code(site.call("admin", "POST", "/v1/corpora", json={"name": "../x"})) == (400, "bad_corpus_name")
     assert site.call("reader", "GET", "/v1/corpora/envois").json()["groups"] is None
