@@ -36,7 +36,7 @@ _HEADERS: Final = {
     "Cache-Control": "no-store",
 }
 _WRONG: Final = (
-    "Cette clé ou ce jeton n'est pas valable : vérifiez qu'il est entier, qu'il n'a pas expiré ni été révoqué.",
+    "Cette clé ou ce jeton n'est pas valable : vérifiez qu'il est entier, qu'il n'a ni expiré ni été révoqué.",
     "This key or token is not valid: see that it is complete, has not expired and was not revoked.",
 )
 _STALE: Final = (

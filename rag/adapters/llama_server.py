@@ -125,7 +125,7 @@ class LlamaServer:
                 context=int(props["default_generation_settings"]["n_ctx"]),
                 slots=max(1, int(props.get("total_slots", 1))),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise _unfit("its /props are unknown", "ses /props sont inconnues") from error
 
     def inspect(self) -> Facts:
