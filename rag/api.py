@@ -85,7 +85,11 @@ def create_app(
     identity = identity or access.Identity(vauban.settings, vauban.local, vauban.database, server_token=token)
     metrics, pseudonyms = Metrics(), Pseudonyms()
     # One question is with the model while `queue` wait for it.
-    answers = Answers(vauban.settings.queue + 1, vauban.settings.queue_per_user)
+    answers = Answers(
+        vauban.settings.queue + 1,
+        vauban.settings.queue_per_user,
+        lambda: None if vauban.generator is None else vauban.generator.queue.seconds,
+    )
     history, repeats = _history(vauban), Repeats(vauban.database)
     app = Application(
         title="Vauban",

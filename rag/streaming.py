@@ -173,12 +173,15 @@ class Running:
 class Answers:
     """The answers in the making, at most ``most`` at a time and ``most_each`` of one person, each in its own thread.
 
+    ``turn`` says how many seconds one turn at the model takes lately: who is refused hears when one may be over.
+
     They have threads of their own so that questions waiting for the model never hold up the rest of the API.
     """
 
-    def __init__(self, most: int, most_each: int) -> None:
+    def __init__(self, most: int, most_each: int, turn: Callable[[], float | None] = lambda: None) -> None:
         self._most = most
         self._most_each = most_each
+        self._turn = turn
         self._threads = ThreadPoolExecutor(most, thread_name_prefix="answer")
         self._running: dict[Running, str] = {}
 
@@ -197,11 +200,13 @@ class Answers:
                 f"{self._most_each} of your questions are being answered already; wait for one of them to end",
                 f"{self._most_each} de vos questions sont déjà en cours ; attendez que l'une d'elles se termine",
                 code="too_many_of_yours",
+                retry_after=self._turn(),
             )
         if len(self._running) >= self._most:
             raise Overloaded(
                 "too many questions are waiting; try again in a moment",
                 "trop de questions sont en attente ; réessayez dans un instant",
+                retry_after=self._turn(),
             )
         running = Running(asyncio.get_running_loop(), owner)
         self._running[running] = owner
