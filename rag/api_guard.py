@@ -51,6 +51,7 @@ OWN_PATHS = (
     "/metrics",
     "/openapi.json",
 )
+_HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([\w.-]+))(?::[0-9]{0,5})?")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 _SAFE = {
@@ -249,10 +250,12 @@ def is_loopback_name(host: str) -> bool:
 
 
 def _host_name(host: str) -> str:
-    """The name in a Host header, without its port and the brackets of an IPv6 address."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0].lower()
-    return host.partition(":")[0].lower()
+    """The name in a Host header, without its port and the brackets of an IPv6 address; empty for what is none.
+
+    What only begins like a name of ours (``127.0.0.1:80@elsewhere``) is another place for whoever reads it as a URL.
+    """
+    match = _HOST.fullmatch(host.lower())
+    return (match[1] or match[2]) if match else ""
 
 
 def _is_one_host(host: str) -> bool:
