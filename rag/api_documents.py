@@ -16,10 +16,11 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import FileResponse, Response
 
-from rag import etags, pages, schemas, textfolders
+from rag import etags, pages, paging, schemas, textfolders
 from rag.api_service import Caller, Served, Service, unknown_corpus, visible
 from rag.catalog import DocumentRow
 from rag.errors import Conflict, NotFound
+from rag.paging import After
 from rag.scope import may_read, today
 from rag.types import Principal, Scope, Stored, Validity
 
@@ -45,10 +46,11 @@ def list_documents(
     principal: Caller,
     request: Request,
     corpus: Annotated[str | None, Query(description="Only this corpus.")] = None,
-    limit: Annotated[int, Query(ge=1, le=MOST_DOCUMENTS)] = 100,
-    offset: Annotated[int, Query(ge=0, le=10_000_000)] = 0,
+    limit: Annotated[int, Query(ge=1, le=MOST_DOCUMENTS, description="How many at most.")] = 100,
+    after: After = None,
 ) -> Response:
-    """By corpus, then by id."""
+    """By corpus, then by id; ``total`` counts those that the caller may see."""
+    start = paging.place(after, str, str)
     seen = visible(service, principal)
     if corpus is not None and corpus not in seen:
         raise unknown_corpus(corpus)
@@ -59,13 +61,21 @@ def list_documents(
         if lineage:
             published = service.vauban.catalog.documents(name, lineage)
             rows += [(row, lineage[0]) for row in published if may_read(principal, row.document)]
-    end = offset + limit
+    rows.sort(key=lambda found: _place(found[0]))
+    following = [found for found in rows if start is None or _place(found[0]) > start]
+    page = paging.page(following[: limit + 1], limit, lambda found: _place(found[0]))
     shown = schemas.Documents(
-        data=[schemas.document(row.document, row.state, snapshot) for row, snapshot in rows[offset:end]],
+        data=[schemas.document(row.document, row.state, snapshot) for row, snapshot in page.items],
         total=len(rows),
-        next=end if end < len(rows) else None,
+        has_more=page.more,
+        next=page.next,
     )
     return etags.shown(request, principal, shown)
+
+
+def _place(row: DocumentRow) -> tuple[str, str]:
+    """Where a document stands in the list."""
+    return row.document.corpus, row.document.id
 
 
 # One segment names a document in the canonical paths; the short ones take its id as it is, slashes and all.

@@ -744,14 +744,6 @@ class Document(Sent):
     quality: float | None = Field(None, description="The score of its worst page, where its text was judged.")
 
 
-class Documents(Sent):
-    """One page of the documents; ``next`` is the offset of the following page, null on the last one."""
-
-    data: list[Document]
-    total: int
-    next: int | None
-
-
 class Part(Sent):
     """A chunk of an article: what is searched and cited, with its place in the document's text."""
 
@@ -839,6 +831,13 @@ class Listed(Sent):
     object: Literal["list"] = "list"
     has_more: bool = False
     next: str | None = None
+
+
+class Documents(Listed):
+    """``total`` counts all documents that the caller may see, of every page."""
+
+    data: list[Document]
+    total: int
 
 
 class Feedback(Sent):

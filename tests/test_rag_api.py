@@ -439,7 +439,7 @@ def test_corpora_are_those_of_the_caller(client: TestClient) -> None:
 def test_documents_are_listed_by_pages(client: TestClient) -> None:
     """Only those that the caller may see are counted."""
     first = client.get("/v1/documents", params={"limit": 3}).json()
-    rest = client.get("/v1/documents", params={"limit": 3, "offset": first["next"]}).json()
+    rest = client.get("/v1/documents", params={"limit": 3, "after": first["next"]}).json()
     assert [one["id"] for one in first["data"] + rest["data"]] == ["conges", "frais", "conges", "notes/~été.md"]
     assert (first["total"], rest["next"]) == (4, None)
     assert client.get("/v1/documents", params={"corpus": "rh"}).json()["total"] == 2
