@@ -54,7 +54,7 @@ def networks(written: Iterable[str]) -> tuple[Network, ...]:
         if network.prefixlen == 0:
             raise SettingsError(
                 f"`{one}` in the setting `proxies` is every address: anybody could say who they are",
-                f"« {one} » dans le réglage « proxies » désigne toutes les adresses : n'importe qui usurperait une identité",
+                f"« {one} » dans le réglage « proxies » désigne toutes les adresses : chacun pourrait se dire un autre",
             )
         found.append(network)
     return tuple(found)
