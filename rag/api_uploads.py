@@ -305,7 +305,9 @@ async def _ended(
         status = await run_in_threadpool(inbox.status, run)
     if not status.final or (done == 200 and not seconds):
         headers = {"Location": f"/v1/runs/{run}", **etags.PRIVATE}
-        return Response(schemas.run(status).model_dump_json(), 202, headers, media_type="application/json")
+        # Which files a quick one names is asked for where it is followed, by whoever may know of them.
+        begun = schemas.run(replace(status, rejected=(), detail=""))
+        return Response(begun.model_dump_json(), 202, headers, media_type="application/json")
     if status.state is not RunState.DONE:
         raise failure(status)
     if done == 204:
