@@ -127,7 +127,6 @@ def test_a_prompt_that_does_not_fit_is_refused(generator: Generator) -> None:
 
 
 @pytest.mark.alone
-@pytest.mark.alone
 def test_cancelling_stops_the_model(talkative: Generator) -> None:
     """When the reader has gone, the model stops within a moment and serves the next one."""
     flag = threading.Event()
