@@ -14,17 +14,18 @@ import logging
 import re
 import secrets
 import uuid
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal
 
 import sqlalchemy as sa
 
-from rag import idempotency, schemas, scope
+from rag import idempotency, schemas
 from rag.database import PERSONAL, Database, Text, metadata
 from rag.errors import Conflict, NotFound, OperatorError
-from rag.types import Answer, Corpus, Event, Principal, Status, Turn
+from rag.readable import RESTING_ON_PASSAGES, Library, Readable
+from rag.types import Answer, Event, Principal, Turn
 
 log = logging.getLogger("vauban.history")
 
@@ -95,15 +96,6 @@ _feedback = sa.Table(
 )
 ROUTES: Final = ("/v1/conversations", "/v1/feedback")
 """Where a repeated write may answer with what is kept here; it is forgotten along."""
-
-
-class Library(Protocol):
-    """Who may read what now; the catalog says it."""
-
-    def corpora(self) -> list[Corpus]: ...
-    def audiences(
-        self, corpus: str, documents: Collection[str] | None = None
-    ) -> dict[str, frozenset[tuple[frozenset[str], int]]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -561,34 +553,25 @@ class _Rights:
     """Whether a person may read everything that an answer rests on, as things stand now."""
 
     def __init__(self, library: Library, principal: Principal, resting: Iterable[frozenset[Source]]) -> None:
-        self._principal = principal
-        self.corpora = frozenset(corpus.name for corpus in library.corpora() if scope.may_see(principal, corpus))
-        wanted: dict[str, set[str]] = {}
-        for corpus, document in {source for sources in resting for source in sources}:
-            if document is not None and corpus in self.corpora:
-                wanted.setdefault(corpus, set()).add(document)
-        self._audiences = {corpus: library.audiences(corpus, documents) for corpus, documents in wanted.items()}
+        named = {source for sources in resting for source in sources}
+        self._readable = Readable(library, principal, ((name, id_) for name, id_ in named if id_ is not None))
+
+    @property
+    def corpora(self) -> frozenset[str]:
+        """Those that the person sees."""
+        return self._readable.corpora
 
     def reads(self, sources: frozenset[Source]) -> bool:
-        return all(self._reads(corpus, document) for corpus, document in sources)
-
-    def _reads(self, corpus: str, document: str | None) -> bool:
-        if corpus not in self.corpora or document is None:
-            return corpus in self.corpora
-        # Of a document of which no version is left nobody knows who may read it, so nobody may.
-        audiences = self._audiences[corpus].get(document, frozenset())
-        return bool(audiences) and all(
-            scope.admits(self._principal, groups, clearance) for groups, clearance in audiences
+        return all(
+            corpus in self.corpora if document is None else self._readable.document(corpus, document)
+            for corpus, document in sources
         )
-
-
-_RESTING_ON_PASSAGES: Final = frozenset({Status.ANSWERED, Status.EXTRACTS, Status.CONFLICTING_SOURCES})
 
 
 def _rests_on(answer: Answer) -> frozenset[Source]:
     """What an answer shows: its passages. One that is none speaks of all that was searched (whom to ask, choices)."""
     shown: frozenset[Source] = frozenset((one.chunk.corpus, one.chunk.document) for one in answer.passages)
-    if answer.status in _RESTING_ON_PASSAGES:
+    if answer.status in RESTING_ON_PASSAGES:
         return shown
     return shown | frozenset((corpus, None) for corpus in answer.snapshots)
 

@@ -8,16 +8,14 @@ with its own passages.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final, Protocol
+from typing import Any
 
-from rag import scope
 from rag.audit import Record, RecordKind
-from rag.types import Corpus, Principal, Status
-
-RESTING_ON_PASSAGES: Final = frozenset({Status.ANSWERED, Status.EXTRACTS, Status.CONFLICTING_SOURCES})
+from rag.readable import RESTING_ON_PASSAGES, Library, Readable
+from rag.types import Principal
 
 
 class Shown(StrEnum):
@@ -42,28 +40,12 @@ class View:
     content: Mapping[str, Any] | None
 
 
-class Library(Protocol):
-    """Who may read what, today; :class:`rag.catalog.Catalog` is one."""
-
-    def corpora(self) -> Sequence[Corpus]: ...
-
-    def audiences(
-        self, corpus: str, documents: Collection[str] | None = None
-    ) -> Mapping[str, frozenset[tuple[frozenset[str], int]]]: ...
-
-
 class Viewer:
     """A person who looks at ``records``, with what they may read as things stand now."""
 
     def __init__(self, library: Library, principal: Principal, records: Iterable[Record]) -> None:
-        self._principal = principal
-        self._corpora = frozenset(corpus.name for corpus in library.corpora() if scope.may_see(principal, corpus))
-        wanted: dict[str, set[str]] = {}
-        for record in records:
-            for passage in record.body.get("passages", ()):
-                if passage["corpus"] in self._corpora:
-                    wanted.setdefault(passage["corpus"], set()).add(passage["document"])
-        self._audiences = {corpus: library.audiences(corpus, documents) for corpus, documents in wanted.items()}
+        shown = (passage for record in records for passage in record.body.get("passages", ()))
+        self._readable = Readable(library, principal, ((one["corpus"], one["document"]) for one in shown))
 
     def see(self, record: Record) -> View:
         """What this person may see of one of those records."""
@@ -75,38 +57,29 @@ class Viewer:
         elif record.kind is RecordKind.ANSWER and not self._admitted(record):
             shown = Shown.WITHHELD
         content = None if record.content is None or shown is not Shown.PRESENT else _own(record.content)
-        corpora = tuple(name for name in record.corpora if name in self._corpora)
+        corpora = tuple(name for name in record.corpora if name in self._readable.corpora)
         body = self._body(record.body) if record.kind is RecordKind.ANSWER else record.body
         return View(record, corpora, body, shown, content)
 
     def _admitted(self, record: Record) -> bool:
         passages = record.body["passages"]
-        if not all(self._reads(one["corpus"], one["document"]) for one in passages):
+        if not all(self._readable.document(one["corpus"], one["document"]) for one in passages):
             return False
         if passages and record.status in RESTING_ON_PASSAGES:
             return True
-        return all(name in self._corpora for name in record.body["scope"]["snapshots"])
-
-    def _reads(self, corpus: str, document: str) -> bool:
-        if corpus not in self._corpora:
-            return False
-        # Of a document of which no version is left nobody knows who may read it, so nobody may.
-        audiences = self._audiences[corpus].get(document, frozenset())
-        return bool(audiences) and all(
-            scope.admits(self._principal, groups, clearance) for groups, clearance in audiences
-        )
+        return all(name in self._readable.corpora for name in record.body["scope"]["snapshots"])
 
     def _body(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """The body without the names of what may not be seen."""
         requested = body["requested"]
-        seen = self._corpora
+        seen = self._readable.corpora
         return {
             **body,
             "requested": None if requested is None else [name for name in requested if name in seen],
             "scope": {**body["scope"], "snapshots": _of(body["scope"]["snapshots"], seen)},
             "corpora": _of(body["corpora"], seen),
             "passages": [
-                one if self._reads(one["corpus"], one["document"]) else {"n": one["n"], "withheld": True}
+                one if self._readable.document(one["corpus"], one["document"]) else {"n": one["n"], "withheld": True}
                 for one in body["passages"]
             ],
         }
