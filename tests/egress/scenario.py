@@ -44,19 +44,28 @@ def main(folder: Path) -> None:
     report: dict[str, Any] = {}
     report["first"] = json.loads(vauban(folder, "sync", "ingest", "sync", "rh", "--corpus", "rh", "--json"))
     vauban(folder, "doctor", "doctor")
+    rights = ("--group", "agents", "--role", "administrator", "--role", "auditor")
+    secret = json.loads(vauban(folder, "keys", "keys", "create", "agent", *rights, "--json"))["secret"]
     line = traced(folder / "serve.trace", PROGRAM, "serve", "--port", "0")
     server = subprocess.Popen(line, cwd=folder, stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None
         url = server.stdout.readline().split()[-1]
-        with httpx.Client(base_url=url, trust_env=False, timeout=240) as client:
+        headers = {"Authorization": f"Bearer {secret}"}
+        with httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=240) as client:
             wait(client)
             body = {"model": "vauban", "messages": [{"role": "user", "content": QUESTION}]}
             report["status"] = client.post("/v1/chat/completions", json=body).json()["vauban"]["status"]
+            client.post("/v1/corpora", json={"name": "envois", "groups": ["agents"]}).raise_for_status()
+            note = "# Article 1\n\nLe badge est personnel.\n"
+            sent = client.post("/v1/corpora/envois/documents?name=note.md&wait=60", content=note)
+            report["upload"] = sent.status_code
         (folder / "rh" / "nouveau.md").write_text("# Note\n\n## Article 1\n\nLe badge est rendu au départ.\n")
         report["again"] = json.loads(vauban(folder, "again", "ingest", "sync", "rh", "--corpus", "rh", "--json"))
         vauban(folder, "search", "search", QUESTION, "--json")
-        report["page"] = page(url) if shutil.which("chromium") else None
+        report["page"] = page(url, secret) if shutil.which("chromium") else None
+        report["chain"] = json.loads(vauban(folder, "verify", "audit", "verify", "--json"))
+        report["backup"] = json.loads(vauban(folder, "backup", "backup", str(folder / "backup"), "--json"))
         os.kill(json.loads((folder / "home" / "server.json").read_text())["pid"], signal.SIGTERM)
         report["stopped"] = server.wait(60)
     finally:
@@ -77,8 +86,8 @@ def wait(client: httpx.Client) -> None:
     raise TimeoutError("the server does not answer")
 
 
-def page(url: str) -> dict[str, Any]:
-    """Ask in the page, and note every address that the browser was told to fetch by it."""
+def page(url: str, secret: str) -> dict[str, Any]:
+    """Sign in, ask in the page, and note every address that the browser was told to fetch by it."""
     from playwright.sync_api import sync_playwright
 
     asked: list[str] = []
@@ -88,6 +97,8 @@ def page(url: str) -> dict[str, Any]:
         window.on("request", lambda request: asked.append(request.url))
         window.on("websocket", lambda opened: asked.append(opened.url))
         window.goto(url)
+        window.locator("#credential").fill(secret)
+        window.locator("button[type=submit]").click()
         window.wait_for_selector(".example")  # the corpora have come, and with them what a click starts
         conversation = window.locator("#conversation")
         while QUESTION not in conversation.inner_text():
