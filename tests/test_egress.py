@@ -58,7 +58,7 @@ def day(isolated: list[str], root: Path, minilm_folder: Path, tmp_path_factory: 
 
 
 LONGEST = 560
-"""Seconds that a day under strace may take: about a minute where nothing else runs, several times that beside other work."""
+"""Seconds that a day under strace may take: about 60 where nothing else runs, several times that beside other."""
 
 
 def run(isolated: list[str], root: Path, words: list[str], folder: Path) -> None:
