@@ -26,7 +26,7 @@ from rag import lexical
 from rag.adapters.fake import DictStore, HashEmbedder, OverlapReranker
 from rag.api import create_app
 from rag.audit import Records
-from rag.catalog import Catalog, DocumentRow
+from rag.catalog import ArticleRow, Catalog, DocumentRow
 from rag.database import Database
 from rag.engine import Engine, Library
 from rag.home import Home
@@ -172,16 +172,15 @@ class WorldInbox(ListInbox):
             }
             for row in rows
         ]
-        pair = [row.document.id for row in rows[:2]]
-        findings.append({"kind": "doubled", "documents": pair, "references": [], "detail_fr": "", "detail_en": ""})
+        outlines = catalog.outlines(corpus, catalog.published(corpus), [row.document.id for row in rows])
         return {
             "corpus": corpus,
             "snapshot": 1,
             "documents": len(rows),
-            "articles": sum(len(row.articles) for row in rows),
+            "articles": sum(len(outline) for outline in outlines.values()),
             "chunks": sum(row.chunks for row in rows),
-            "searches": 0,
-            "counts": {"stale": len(rows), "doubled": 1},
+            "searches": sum(catalog.retrievals(corpus).values()),
+            "counts": {"stale": len(rows)} if rows else {},
             "findings": findings,
             "seconds": 0.1,
         }
@@ -429,13 +428,18 @@ def _publish(parts: Parts, home: Home, folder: Path, plans: Sequence[DocumentPla
     for one in changed:
         document = _document(home, folder, one, version)
         chunks = chunks_of(document, one, version)
-        rows.append(DocumentRow(document, "digest", len(chunks)))
+        rows.append(DocumentRow(document, "digest", len(chunks), articles=outline_of(chunks)))
         vectors = parts.embedder.embed_passages([chunk.search_text for chunk in chunks])
         points += [Point(chunk, vectors[row], lexical.chunk_vector(chunk)) for row, chunk in enumerate(chunks)]
     gone = [] if not version else [document_id(one.number) for one in changed]
     old = [stored.point for stored in parts.store.contents(name, lineage, gone)] if gone else []
     parts.store.stage(name, draft.number, points, old)
     parts.catalog.publish(draft, added=rows, removed=gone, stale=[], chunks=len(points))
+    parts.catalog.count_retrievals(name, {one.document.id: 3 for one in rows})
+
+
+def outline_of(chunks: Sequence[Chunk]) -> tuple[ArticleRow, ...]:
+    return tuple(ArticleRow(one.reference, one.path, one.id, one.validity) for one in chunks)
 
 
 class Overheard(logging.Handler):
