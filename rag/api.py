@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
@@ -171,17 +172,17 @@ def _history(vauban: Vauban) -> History:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """While the server stops, the answers in the making stop as well."""
+    """While the server stops, the answers in the making stop first; what works in the background may take longer."""
     service = app.state.service
     service.upkeep.start()
     if service.canary is not None:
         service.canary.start()
     yield
+    service.answers.close()
     if service.canary is not None:
-        service.canary.close()
-    app.state.service.upkeep.stop()
-    app.state.service.answers.close()
-    app.state.service.identity.close()
+        await run_in_threadpool(service.canary.close)
+    await run_in_threadpool(service.upkeep.stop)
+    service.identity.close()
 
 
 def _canary(vauban: Vauban, answers: Answers, warmth: Warmth) -> Canary | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from fastapi import APIRouter, Depends
@@ -12,7 +13,8 @@ from rag import schemas
 from rag.api_service import Caller, Served, corpora_of, visible
 from rag.errors import BadRequest
 from rag.problems import Refusal
-from rag.types import Chunk, Hit, Matrix, Question
+from rag.scope import today
+from rag.types import Chunk, Hit, Matrix, Moment, Question
 
 
 def limited(service: Served, principal: Caller) -> Iterator[None]:
@@ -30,8 +32,9 @@ def search(body: schemas.SearchRequest, service: Served, principal: Caller) -> s
     corpora = tuple(dict.fromkeys(body.corpora)) if body.corpora else None
     question = Question(text=body.question, principal=principal, corpora=corpora, as_of=body.as_of)
     engine = service.vauban.engine
-    hits = engine.search(question, body.limit)
+    # What is published meanwhile is not mixed in: the hits are of the snapshots that they are said to be of.
     scope = engine.scope(question)
+    hits = engine.search(replace(question, moment=Moment(scope.snapshots, today())), body.limit)
     return schemas.SearchResponse(
         hits=schemas.hits(hits, scope.snapshots), as_of=scope.as_of, snapshots=scope.snapshots
     )

@@ -180,7 +180,6 @@ class _Telling:
             "format": FORMAT,
             "ended": ended.value,
             "error": error,
-            "request": self._asked.request,
             "began": self._began.isoformat(timespec="microseconds"),
             "today": self._today.isoformat(),
             "requested": None if question.corpora is None else list(question.corpora),
@@ -209,6 +208,8 @@ class _Telling:
         text = self._text if answer is None else answer.text
         content: dict[str, object] = {
             **_person(question.principal),
+            # A caller chooses it, and may have written anything.
+            "request": self._asked.request,
             "question": question.text,
             "history": [[turn.role, turn.text] for turn in question.history],
             "standalone": shown.question if shown else None,
@@ -336,7 +337,7 @@ def asked_in(record: Record, content: Mapping[str, Any]) -> Asked:
         ),
         sampling=Sampling(**body["sampling"], stop=tuple(content["stop"]), grammar=content["grammar"]),
         form=None if content["form"] is None else Keyed(_members(content["form"])),
-        request=body["request"],
+        request=content["request"],
     )
 
 

@@ -47,7 +47,7 @@ def test_a_record_says_what_was_done_and_what_was_answered(vauban: Parts) -> Non
     assert (record.kind, record.status, record.id) == (RecordKind.ANSWER, answer.status, "chatcmpl-1")
     body, content = record.body, record.content
     assert content is not None
-    assert body["request"] == "r-1"
+    assert content["request"] == "r-1"
     assert body["ended"] == "finished"
     assert body["scope"] == {"snapshots": dict(answer.snapshots), "as_of": "2026-01-02", "source": "asked"}
     assert [(passage["chunk"], passage["score"]) for passage in body["passages"]] == [
@@ -169,7 +169,7 @@ def test_an_answer_of_the_api_is_on_record_when_it_ends(vauban: Parts) -> None:
         record = vauban.records.read(plain.json()["id"])
         assert record.content is not None
         assert record.content["text"] == plain.json()["choices"][0]["message"]["content"]
-        assert (record.body["request"], record.content["owner"]) == ("anfrage-1", vauban.local.owner)
+        assert (record.content["request"], record.content["owner"]) == ("anfrage-1", vauban.local.owner)
         streamed = client.post("/v1/chat/completions", json=body | {"stream": True}).text
         ids = set(re.findall(r'"id":"(chatcmpl-[0-9a-f]+)"', streamed))
         assert [vauban.records.read(one).status for one in ids] == ["answered"]

@@ -305,6 +305,8 @@ class Exchange:
             self._events.put(_closed())
         except (GenerationError, BadRequest) as error:
             self._events.put(error)
+        except Exception:  # noqa: BLE001 the edge of a thread: whoever waits must hear of it
+            self._events.put(ServerFailed("llama-server broke off", "llama-server s’est interrompu", gone=True))
 
     def _connected(self, event: str, info: dict[str, Any]) -> None:
         """Keep the socket: a connection can only be broken from another thread by shutting it down."""
