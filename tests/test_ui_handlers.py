@@ -161,7 +161,7 @@ def test_a_wrong_token_is_a_failure_and_not_a_crash(place: Place) -> None:
     """With a key set, the page has no more rights than its token."""
     failed = answers(Place(place.parts, Client(place.client.url, lambda: "wrong")), asked())[-1]
     assert failed.phase is Phase.FAILED
-    assert "clé" in failed.error
+    assert "reconnectez-vous" in failed.error
 
 
 def test_a_server_that_is_gone_is_said() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -274,3 +275,38 @@ def test_sessions_that_are_over_are_swept_out(place: Place, browser: httpx.Clien
     sign_in(browser, place.key())
     with place.parts.database.reading() as connection:
         assert len(connection.execute(sessions.select()).all()) == 1
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium (Debian: chromium)")
+def test_a_session_that_ended_while_the_page_is_open_is_said_with_the_way_back(place: Place) -> None:
+    """The page stays as it is, and goes on once its person has signed in again beside it."""
+    from playwright.sync_api import sync_playwright
+
+    keys = Keys(place.parts.database)
+    key, secret = keys.create(MARIE, 1, further=True)
+    with sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_page()
+        page.goto(place.url)
+        page.fill("input[name=credential]", secret)
+        page.click("button[type=submit]")
+        over = page.locator(".session-over")
+        page.locator(".example").first.or_(page.locator("#fault .fault")).wait_for()
+        assert over.is_hidden()
+        keys.revoke(key.id)
+        page.fill("#question textarea", QUESTION)
+        page.click("#send")
+        over.wait_for(state="visible")
+        assert "Votre session est terminée" in over.inner_text()
+        assert page.locator("#question textarea").input_value() == QUESTION
+        with page.expect_popup() as opened:
+            over.locator("a").click()
+        opened.value.fill("input[name=credential]", place.key())
+        opened.value.click("button[type=submit]")
+        opened.value.wait_for_selector("#question textarea")
+        page.click("#send")
+        page.locator("#conversation .tool.up").wait_for()
+        assert over.is_hidden()
+        browser.close()

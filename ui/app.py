@@ -131,7 +131,7 @@ def build(calling: Calling, start: str, *, account: bool = False) -> gr.Blocks:
             try:
                 found = await calling.by(request).corpora(shown)
             except ApiError as error:
-                return gr.skip(), gr.skip(), render.fault(error.detail or say("no_service", shown)), ""
+                return gr.skip(), gr.skip(), render.fault(handlers.told(error, shown)), ""
             names = [corpus.name for corpus in found]
             choices = [(render.plain(corpus.title), corpus.name) for corpus in found]
             wrong = "" if found else say("nothing_to_search", shown)
@@ -201,7 +201,7 @@ def build(calling: Calling, start: str, *, account: bool = False) -> gr.Blocks:
             try:
                 return past.listed(await client.conversations(past.LISTED, shown), here, shown)
             except ApiError as error:
-                return render.fault(error.detail or say("no_service", shown))
+                return render.fault(handlers.told(error, shown))
 
         async def on_past(
             here: str, shown: str, names: list[str], event: gr.EventData, request: gr.Request
@@ -214,7 +214,7 @@ def build(calling: Calling, start: str, *, account: bool = False) -> gr.Blocks:
                     return *anew(now, named, shown, names), await earlier_ones(client, named, shown)
                 await client.delete(named, shown)
             except ApiError as error:
-                told = render.fault(error.detail or say("no_service", shown))
+                told = render.fault(handlers.told(error, shown))
                 return *[gr.skip()] * 4, told, *[gr.skip()] * 6
             if named in {"", here}:  # what is on screen is gone
                 stops.stop(request.session_hash or "", forget=True)

@@ -33,6 +33,11 @@ class ApiError(Exception):
         self.detail = detail
         self.code = code
 
+    @property
+    def signed_out(self) -> bool:
+        """Whether the session has ended; what the API says of that is meant for programs."""
+        return self.code == "key_required"
+
 
 @dataclass(frozen=True)
 class Client:

@@ -127,7 +127,7 @@ async def ask(
                 if turn.phase is not Phase.DONE:
                     yield (*turns, turn)
     except ApiError as error:
-        turn = turn.failed(error.detail)
+        turn = turn.failed(told(error, language) if error.signed_out else error.detail)
     finally:
         if described is not None and (stop.event.is_set() or not turn.phase.final):
             described.cancel()
@@ -140,6 +140,13 @@ async def ask(
         # The stream ended without its last event: someone stopped it, or the server did.
         turn = turn.stopped() if stop.event.is_set() else turn.failed("")
     yield (*turns, turn)
+
+
+def told(error: ApiError, language: str) -> str:
+    """What people are told of a refusal."""
+    if error.signed_out:
+        return say("session_over_meanwhile", language)
+    return error.detail or say("no_service", language)
 
 
 def messages(turns: Conversation, question: str) -> list[dict[str, str]]:
@@ -187,7 +194,7 @@ async def judge(client: Client, turns: Conversation, given: Mapping[str, object]
     except ValidationError:
         return turns
     except ApiError as error:
-        judged = replace(turn, fault=error.detail or say("no_service", language))
+        judged = replace(turn, fault=told(error, language))
     return tuple(judged if one is turn else one for one in turns)
 
 

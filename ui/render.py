@@ -59,9 +59,17 @@ def _visible(char: str) -> bool:
 def header(language: str, *, account: bool = False) -> str:
     """The name of the service and what it is for; first of all a way past them for the keyboard.
 
-    ``account`` adds the way to where one sees who one is, and signs out.
+    ``account`` adds the way to where one sees who one is, and signs out, and what the page shows, hidden until then,
+    once the session has ended.
     """
-    link = f'<p class="account"><a href="/sign-in">{safe(say("account", language))}</a></p>' if account else ""
+    link = ""
+    if account:
+        again = f'<a href="/sign-in" target="_blank">{safe(say("sign_in_again", language))}</a>'
+        over = safe(say("session_over", language)).format(again)
+        link = (
+            f'<p class="account"><a href="/sign-in">{safe(say("account", language))}</a></p>'
+            f'<p class="session-over" role="alert" hidden>{over}</p>'
+        )
     return (
         f'<a class="skip" href="#ask">{safe(say("skip", language))}</a>'
         f'<h1 class="brand">Vauban</h1><p class="tagline">{safe(say("tagline", language))}</p>{link}'

@@ -24,6 +24,15 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "skip": ("Aller à la question", "Skip to the question"),
     "account": ("Mon compte et déconnexion", "My account and signing out"),
+    "session_over": (
+        "Votre session est terminée. {} (nouvel onglet), puis revenez ici : votre conversation y est encore.",
+        "Your session has ended. {} (new tab), then come back here: your conversation is still there.",
+    ),
+    "sign_in_again": ("Reconnectez-vous", "Sign in again"),
+    "session_over_meanwhile": (
+        "Votre session s'est terminée entre-temps : reconnectez-vous, puis reposez la question.",
+        "Your session has ended meanwhile: sign in again, then ask once more.",
+    ),
     "other_language": ("English", "Français"),
     "conversation": ("Conversation", "Conversation"),
     "new": ("Nouvelle conversation", "New conversation"),

@@ -163,6 +163,15 @@ document.addEventListener("keydown", (event) => {
 	if (event.key === "Escape" && event.target.closest?.("#sources")) goBack();
 });
 
+// A session that has ended answers 401 to whatever the page does next, and only the browser sees that.
+const ask = window.fetch;
+window.fetch = async (...given) => {
+	const response = await ask(...given);
+	const over = document.querySelector(".session-over");
+	if (over && (response.ok || response.status === 401)) setHidden(over, response.ok);
+	return response;
+};
+
 const watched = { childList: true, subtree: true, attributes: true };
 const observer = new MutationObserver(() => {
 	arrange();
