@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -84,3 +85,41 @@ def test_readers_see_the_documents_where_the_server_sees_them(compose: dict[str,
         assert reader["environment"][name] == server["environment"][name]
     assert set(reader["depends_on"]) == {"qdrant", "valkey"}
     assert all("cluster" in compose["services"][name]["profiles"] for name in ("reader", "valkey", "postgres"))
+
+
+def test_nobody_is_let_in_unknown(compose: dict[str, Any]) -> None:
+    """Everyone has a key of their own unless the operator says otherwise; none is for all."""
+    environment = compose["services"]["vauban"]["environment"]
+    assert environment["VAUBAN_LOGIN"] == "${VAUBAN_LOGIN:-keys}"
+    assert "VAUBAN_API_KEY" not in environment
+
+
+@pytest.mark.parametrize("name", ["llama", "llama-gpu"])
+def test_the_writing_server_keeps_conversations_apart_and_needs_the_key_that_vauban_sends(
+    compose: dict[str, Any], name: str
+) -> None:
+    environment = compose["services"][name]["environment"]
+    assert environment["LLAMA_ARG_CACHE_RAM"] == "0"
+    assert environment["LLAMA_API_KEY"] == compose["services"]["vauban"]["environment"]["VAUBAN_LLAMA_API_KEY"]
+
+
+def test_every_name_that_must_be_filled_in_stands_in_the_example(root: Path) -> None:
+    text = (root / "docker-compose.yml").read_text(encoding="utf-8")
+    example = (root / ".env.example").read_text(encoding="utf-8")
+    named = set(re.findall(r"^#? ?([A-Z_]+)=", example, re.MULTILINE))
+    assert set(re.findall(r"\$\{([A-Z_]+):\?", text)) <= named <= set(re.findall(r"\$\{([A-Z_]+):", text))
+
+
+def test_with_the_keys_filled_in_every_value_is_one_that_the_settings_take(compose: dict[str, Any]) -> None:
+    from rag.settings import Settings
+
+    given = compose["services"]["vauban"]["environment"]
+    settings = Settings.load(
+        {name: re.sub(r"\$\{\w+:([-?])([^}]*)\}", _filled, value) for name, value in given.items()}
+    )
+    assert settings.signs_in
+    assert settings.proxies == ()
+
+
+def _filled(match: re.Match[str]) -> str:
+    return match[2] if match[1] == "-" else "0" * 64
