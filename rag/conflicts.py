@@ -17,18 +17,21 @@ from rag.differences import difference, equal, limits_alike
 from rag.evidence import evidence
 from rag.points import (
     Statement,
+    clauses_meet,
     content,
     differently,
     held,
     holds,
     in_common,
     likeness,
+    measures_meet,
     meet,
     of_another,
     rates_meet,
     rivals,
     set_apart,
     statements,
+    topics,
 )
 from rag.quantities import Bound, Kind, Quantity, Relation, folded
 from rag.types import Conflict, Passage, Reason, Span
@@ -50,6 +53,10 @@ WITHIN: Final = 0.75
 """The share of each other's words that two articles of one document must hold: a text seldom contradicts itself."""
 LEAST: Final = 0.33
 """Below this share of its words in the other a sentence is about something of its own, however short the other is."""
+TOPICS: Final = 2
+"""The telling words, headings included, that two sentences must share: one word names many things."""
+UNLIKE_UNITS: Final = 0.5
+"""The share of its words that each must find in the other when they count in different units: a sign of two points."""
 PROBES: Final = 3
 """Sentences with which texts that contradict them are looked for."""
 ALIKE: Final = 0.62
@@ -160,11 +167,17 @@ def _contradiction(
         return None, alike
     if alike + FITTING < SAME or less < LEAST or in_common(one, other) < 1 or set_apart(one, other):
         return None, alike
+    if topics(one, other) < TOPICS or not measures_meet(one, other):
+        return None, alike
     if not _opposed(one, other) and rates_meet(one.said, other.said):
         for mine, theirs in rivals(one, other):
             fitting = FITTING if limits_alike(mine, theirs) else 0.0
             reason = difference(mine, theirs) if alike + fitting >= SAME else None
             if reason is None or not (answers(mine) and answers(theirs)) or differently(one, mine, other, theirs):
+                continue
+            if less < UNLIKE_UNITS and not _same_unit(mine, theirs) and reason is Reason.NUMBER:
+                continue
+            if not clauses_meet(one, mine, other, theirs):
                 continue
             if not (_elsewhere(one, other, theirs) or _elsewhere(other, one, mine)):
                 return reason, alike
@@ -223,6 +236,13 @@ def _elsewhere(one: Statement, other: Statement, value: Quantity) -> bool:
         and any(equal(value, given) for given in unit.values)
         and _shared(content(unit.words), other.own) >= 0.5 * _shared(one.own, other.own)
         for unit in evidence(one.passage)
+    )
+
+
+def _same_unit(mine: Quantity, theirs: Quantity) -> bool:
+    """Whether both count in one unit, or at least one leaves the kind of day open."""
+    return mine.unit == theirs.unit or (
+        mine.unit.partition(":")[0] == theirs.unit.partition(":")[0] and "day" in {mine.unit, theirs.unit}
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from itertools import pairwise
@@ -189,6 +189,42 @@ def held(one: Statement, other: Statement) -> float:
     return sum(1.0 if holds(word, other.own) else 0.6 if holds(word, other.lent) else 0.0 for word in words) / len(
         words
     )
+
+
+def topics(one: Statement, other: Statement) -> int:
+    """The telling words that the two share, headings included; 0 where two sentences themselves share none.
+
+    "The training lasts three hours" and "the training lasts two days" may speak of two trainings. Where headings and
+    sentences share nothing else, nothing shows that they are one.
+    """
+    mine, theirs = topical(one), topical(other)
+    # A row holds a label and a value; its headings say what they are of.
+    if not (one.unit.row or other.unit.row or any(holds(word, theirs) for word in mine)):
+        return 0
+    theirs += _weighty(content(other.unit.around.words), other.unit.language)
+    shared: list[Word] = []
+    for word in (*mine, *_weighty(content(one.unit.around.words), one.unit.language)):
+        if holds(word, theirs) and not holds(word, shared):
+            shared.append(word)
+    return len(shared)
+
+
+def topical(side: Statement) -> list[Word]:
+    """The words of a sentence that name what is ruled: neither names nor words like *receive* and *last*."""
+    return _weighty((word for word in side.own if not is_name(word, side.unit)), side.unit.language)
+
+
+def _weighty(words: Iterable[Word], language: str) -> list[Word]:
+    return [word for word in words if word.ids.isdisjoint(_light(language))]
+
+
+_LIGHT: Final = {"fr": "recevoir durée délai relatif relative", "en": "receive duration period relating"}
+"""Words that stand beside any subject: the beneficiary receives, a thing lasts, and a title is relative to it."""
+
+
+@functools.cache
+def _light(language: str) -> frozenset[str]:
+    return frozenset(key for word in reading(_LIGHT[language], language).words for key in word.ids)
 
 
 def in_common(one: Statement, other: Statement) -> int:
@@ -425,6 +461,49 @@ def _closeness(one: Statement, mine: Quantity, other: Statement, theirs: Quantit
     here, there = _clause(one.unit, mine), _clause(other.unit, theirs)
     shared = sum(holds(word, there) for word in here) + sum(holds(word, here) for word in there)
     return shared / max(1, len(here) + len(there)) + 0.5 * (mine.relation is theirs.relation)
+
+
+def clauses_meet(one: Statement, mine: Quantity, other: Statement, theirs: Quantity) -> bool:
+    """Whether the clause of each value holds a telling word of the other sentence, and so is about the same thing.
+
+    "Leave is granted on proof given within a fortnight": the fortnight is of the proof, not of the leave.
+    """
+    return _clause_met(one, mine, other) and _clause_met(other, theirs, one)
+
+
+def _clause_met(one: Statement, value: Quantity, other: Statement) -> bool:
+    if one.unit.row or len(one.unit.segments) < 2:
+        return True
+    here = {word.ids for word in _clause(one.unit, value)}
+    return any(word.ids in here and holds(word, other.own) for word in topical(one))
+
+
+def measures_meet(one: Statement, other: Statement) -> bool:
+    """Whether not each of the two is on a measure of its own: how long an absence is, how much may be carried over."""
+    return not (_own_measures(one, other) and _own_measures(other, one))
+
+
+def _own_measures(one: Statement, other: Statement) -> frozenset[int]:
+    """The measures that the sentence names and that neither the other nor its headings name."""
+    return _measures(one.own, one.unit.language) - _measures((*other.own, *other.lent), other.unit.language)
+
+
+def _measures(words: Iterable[Word], language: str) -> frozenset[int]:
+    known = _known_measures(language)
+    return frozenset(known[key] for word in words for key in word.ids if key in known)
+
+
+@functools.cache
+def _known_measures(language: str) -> Mapping[str, int]:
+    """Stems of ``measures.toml`` to the number of their line."""
+    lists = tomllib.loads((resources.files("rag") / "data" / "measures.toml").read_text(encoding="utf-8"))
+    return {
+        key: number
+        for number, line in enumerate(lists[language])
+        for word in reading(line, language).words
+        for key in word.ids
+        if key.startswith("=")
+    }
 
 
 def _clause(unit: Unit, value: Quantity) -> tuple[Word, ...]:

@@ -202,3 +202,36 @@ def test_a_question_of_one_word_is_no_point(question: str, articles: dict[str, s
     named = [{"document": document, "article": article} for document, article in articles.items()]
     read, _ = passages({"language": "fr", "passages": named})
     assert conflicts(question, read) == ()
+
+
+@pytest.mark.parametrize(
+    ("question", "one", "other"),
+    [
+        (  # the length of an absence and the limit of what is carried over
+            "Combien de jours de congés annuels par an ?",
+            {"document": "rh-conges-2024", "article": "14"},
+            {"document": "sante-maladie-2022", "article": "26"},
+        ),
+        (  # two trainings, each in a text on something else
+            "Combien d'heures de formation par an ?",
+            {"document": "sante-secours-2023", "article": "4"},
+            {"document": "fin-carte-achat-2024", "article": "4"},
+        ),
+        (  # all that they share is that somebody gets something
+            "Puis-je donner mes congés à un collègue ?",
+            {"document": "rh-conges-2024", "article": "19"},
+            {"document": "sante-maladie-2022", "article": "11"},
+        ),
+        (  # the delay is of the proof
+            "Combien de jours d'absence pour un enfant malade ?",
+            {"document": "rh-conges-2024", "article": "18"},
+            {"document": "rh-parentalite", "article": "2.3"},
+        ),
+    ],
+)
+def test_two_measures_of_one_subject_are_no_contradiction(
+    question: str, one: dict[str, str], other: dict[str, str]
+) -> None:
+    """Everyday questions whose words stand in rules on other points, or on another thing of the same name."""
+    read, _ = passages({"language": "fr", "passages": [one, other]})
+    assert conflicts(question, read) == ()
