@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from rag.api_service import ALL
 from rag.catalog import Catalog
@@ -86,7 +86,15 @@ def list_command(as_json: JsonOption = False) -> None:
     if as_json:
         print(json_text(rows))
         return
-    table = Table("id", "nom · name", "groupes · groups", "rôles · roles", "fin · ends", "usage · used", "état · state")
+    table = Table(
+        Column("id", no_wrap=True, min_width=16),
+        "nom · name",
+        "groupes · groups",
+        "rôles · roles",
+        "fin · ends",
+        "usage · used",
+        "état · state",
+    )
     for row in rows:
         table.add_row(
             row["id"],
