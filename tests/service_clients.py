@@ -318,6 +318,7 @@ def summary(found: Sequence[Seen], persons: Sequence[Person], *, leaving: int = 
         "longest_silence": round(max((seen.silence for seen in found), default=0.0), 2),
         "first_position": max((seen.positions[0] for seen in found if seen.positions), default=0),
         "moved_back": sum(moved_back(seen) for seen in found),
+        "moves_back": [(seen.person, seen.positions) for seen in found if moved_back(seen)][:5],
     }
 
 
