@@ -71,9 +71,17 @@ class Repeatable(APIRoute):
 
         async def repeatable(request: Request) -> Response:
             key = request.headers.get(HEADER)
-            return await handle(request) if key is None else await _once(request, _read(key), self.path, handle)
+            if key is None or not _may_change(request):
+                return await handle(request)
+            return await _once(request, _read(key), self.path, handle)
 
         return repeatable
+
+
+def _may_change(request: Request) -> bool:
+    """Whether it may come to anything: of whoever may not feed a corpus no body is read, and nothing kept."""
+    corpus = request.path_params.get("corpus")
+    return corpus is None or caller(request).may_maintain(corpus)
 
 
 async def _once(request: Request, key: str, route: str, handle: Handler) -> Response:

@@ -320,3 +320,13 @@ def test_the_description_names_the_header(workshop: Workshop) -> None:
     assert {("/v1/conversations", "post"), ("/v1/feedback", "post"), ("/v1/corpora/{corpus}/sync", "post")} <= named
     assert {method for _, method in named} == {"post"}
     assert ("/v1/chat/completions", "post") not in named
+
+
+def test_of_whoever_may_not_feed_a_corpus_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their upload is refused as it would be without a key: nobody fills a disk by asking."""
+    monkeypatch.setattr(Repeats, "claim", lambda *_: pytest.fail("a claim was made"))
+    vauban = parts(tmp_path)
+    with TestClient(create_app(vauban), base_url="http://127.0.0.1") as client:
+        refused = client.post("/v1/corpora/rh/documents?name=a.md", content=b"x", headers={"Idempotency-Key": "k"})
+    vauban.database.close()
+    assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
