@@ -34,6 +34,14 @@ def _listed(value: object) -> object:
 Listed = BeforeValidator(_listed)
 
 
+def _given(value: object) -> object:
+    """An environment cannot leave a name out where a file lists it, only give nothing: which is no path."""
+    return None if value == "" else value
+
+
+MaybePath = Annotated[Path | None, BeforeValidator(_given)]
+
+
 class Login(StrEnum):
     """How people and programs say who they are; a closed list."""
 
@@ -66,7 +74,7 @@ class Settings(BaseModel):
     proxies: Annotated[tuple[str, ...], Listed] = Field(
         (), description="Addresses or networks of trusted reverse proxies; commas between them."
     )
-    login_map: Path | None = Field(
+    login_map: MaybePath = Field(
         None, description="TOML table from the provider's or the proxy's groups and roles to ours."
     )
     oidc_issuer: str = Field("", description="Issuer of the tokens of the identity provider, as they name it.")
@@ -95,7 +103,7 @@ class Settings(BaseModel):
     embedder: str = Field("minilm", description="Embedding model: a name of the manifest, or `fake`.")
     generator: str = Field("smollm2", description="Writing model: a name of the manifest, `fake`, or `none`.")
     reranker: str = Field("none", description="Cross-encoder: a name of the manifest, `fake`, or `none`.")
-    models: Path | None = Field(None, description="Folder of pulled models; default `models` in the home folder.")
+    models: MaybePath = Field(None, description="Folder of pulled models; default `models` in the home folder.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where encoders run.")
     threads: int = Field(0, ge=0, description="Threads for the writing model; 0 takes every core this process may use.")
     gpu_layers: int = Field(0, ge=-1, description="Layers of the writing model on the GPU; -1 is all.")
@@ -160,7 +168,7 @@ class Settings(BaseModel):
     history_days: int = Field(
         90, ge=0, le=36_500, description="Days for which conversations and whose an answer is are kept; 0 keeps none."
     )
-    audit_key: Path | None = Field(
+    audit_key: MaybePath = Field(
         None, description="File with the secret of the records, one for all servers of a database; default in the home."
     )
     audit_days: int = Field(

@@ -51,3 +51,9 @@ def test_secrets_do_not_show_when_settings_are_printed() -> None:
 @pytest.mark.parametrize("name", Settings.model_fields)
 def test_every_setting_says_what_it_does(name: str) -> None:
     assert (Settings.model_fields[name].description or "").endswith(".")
+
+
+@pytest.mark.parametrize("name", ["models", "login_map", "audit_key"])
+def test_a_path_that_is_empty_is_none(name: str) -> None:
+    """A compose file can only pass an empty one on; it must not name the working folder."""
+    assert getattr(Settings.load({f"VAUBAN_{name.upper()}": ""}), name) is None
