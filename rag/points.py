@@ -157,7 +157,7 @@ def holds(word: Word, words: Iterable[Word]) -> bool:
 def is_name(word: Word, unit: Unit) -> bool:
     """Whether a word is the name of a place or a thing; not an acronym, which names what a rule is about."""
     written = unit.text[word.start : word.end]
-    hyphened = word.start > 0 and unit.text[word.start - 1] == "-" and written[0].isupper()
+    hyphened = word.start > 0 and unit.text[word.start - 1] == "-" and written[:1].isupper()
     return (word.name is not None or hyphened) and not word.roles and not written.isupper()
 
 
