@@ -23,13 +23,13 @@ from rag.points import (
     held,
     holds,
     in_common,
-    likeness,
     measures_meet,
     meet,
     of_another,
     rates_meet,
     rivals,
     set_apart,
+    shared_answer,
     statements,
     topics,
 )
@@ -42,7 +42,7 @@ CONCERNED: Final = 0.55
 RELATED: Final = 0.4
 """The share of that which the other must hold: it is about the question by saying the same as the first."""
 SAME: Final = 0.53
-"""How surely two sentences with different values speak of one point (:func:`likeness`)."""
+"""How surely two sentences with different values speak of one point (by what they hold of each other)."""
 FITTING: Final = 0.08
 """What it adds that both values limit in the same way: two deadlines, two ceilings."""
 SAME_BUT_DENIED: Final = 0.7
@@ -131,12 +131,12 @@ def _pairs(question: str, passages: Sequence[Passage], language: str) -> Iterato
     for one, other in combinations((one for one in stated if one.concerned >= RELATED * best > 0), 2):
         if max(one.concerned, other.concerned) < min(enough, 0.75 * best):
             continue
-        if min(one.concerned, other.concerned) < enough and not _much_alike(one, other):
-            continue
         mine, theirs = one.passage.chunk, other.passage.chunk
         if (mine.document, mine.reference) == (theirs.document, theirs.reference):
             continue
-        if one.unit.language == other.unit.language and meet(mine.validity, theirs.validity):
+        if one.unit.language != other.unit.language or not meet(mine.validity, theirs.validity):
+            continue
+        if min(one.concerned, other.concerned) >= enough or _much_alike(one, other):
             yield one, other
 
 
@@ -161,8 +161,8 @@ def _contradiction(
 
     Only values count that ``answers`` takes for an answer.
     """
-    alike = likeness(one, other)
     less, more = sorted((held(one, other), held(other, one)))
+    alike = (less + more) / 2 + shared_answer(one, other)
     if one.passage.chunk.document == other.passage.chunk.document and less < WITHIN:
         return None, alike
     if alike + FITTING < SAME or less < LEAST or in_common(one, other) < 1 or set_apart(one, other):

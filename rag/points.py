@@ -151,7 +151,10 @@ def _item(unit: Unit) -> tuple[Word, ...]:
 
 
 def holds(word: Word, words: Iterable[Word]) -> bool:
-    return any(word.like(other) for other in words)
+    for other in words:  # noqa: SIM110 - most of the time of the contradictions is spent here, a generator costs more
+        if word.like(other):
+            return True
+    return False
 
 
 def is_name(word: Word, unit: Unit) -> bool:
@@ -175,10 +178,9 @@ def meet(one: Validity, other: Validity) -> bool:
 # --- how alike ------------------------------------------------------------------------------------------------------
 
 
-def likeness(one: Statement, other: Statement) -> float:
-    """How much of what each is about the other holds, and up to a quarter for what both hold of the question."""
-    alike = (held(one, other) + held(other, one)) / 2
-    return alike + 0.25 * min(one.answering, other.answering)
+def shared_answer(one: Statement, other: Statement) -> float:
+    """What it adds to how much each holds of the other that both hold the question: up to a quarter."""
+    return 0.25 * min(one.answering, other.answering)
 
 
 def held(one: Statement, other: Statement) -> float:
