@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 from rag import paging
 from rag.errors import BadRequest
 
-PLACES = st.tuples(st.text(st.characters(exclude_categories=["Cs"]), max_size=50), st.integers(-(2**63), 2**63 - 1))
+PLACES = st.tuples(
+    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=50),
+    st.integers(-(2**63), 2**63 - 1),
+)
 
 
 @given(PLACES)

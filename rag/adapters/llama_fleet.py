@@ -31,6 +31,8 @@ GRACE: Final = 20.0
 """Seconds that those in line wait for any server to come back: longer than a supervisor needs to start one."""
 WATCH: Final = 0.1
 """Seconds between two looks at whether a caller who waits for a slot is still there."""
+SOON: Final = 0.5
+"""Seconds that a question to a server which is under way may still take when all are let go of."""
 PATIENCE: Final = 5.0
 """Seconds for cutting a slot back, and for a thread to end."""
 
@@ -228,6 +230,9 @@ class Fleet:
 
     def close(self) -> None:
         """Let go of the servers; after :meth:`stop`."""
+        # A connection that is closed while it is made stays open: whoever is asking is let finish, if that is soon.
+        for keeper in self._keepers:
+            keeper.join(SOON)
         for replica in self._replicas:
             replica.server.close()
         for keeper in self._keepers:

@@ -307,6 +307,10 @@ class Exchange:
             self._events.put(error)
         except Exception:  # noqa: BLE001 the edge of a thread: whoever waits must hear of it
             self._events.put(ServerFailed("llama-server broke off", "llama-server s’est interrompu", gone=True))
+        finally:
+            if self._socket is not None:  # a client that is closed while it connects leaves it open
+                with suppress(OSError):
+                    self._socket.close()
 
     def _connected(self, event: str, info: dict[str, Any]) -> None:
         """Keep the socket: a connection can only be broken from another thread by shutting it down."""
