@@ -336,8 +336,9 @@ def test_it_works_on_a_narrow_screen_and_with_a_key(tmp_path: Path, visit: Open)
         tab.page.wait_for_function("document.querySelector('details.source[open] img').naturalWidth > 0")
         assert tab.page.evaluate("document.documentElement.scrollWidth") <= 360
         tab.page.click(".account a")
+        tab.page.wait_for_url("**/sign-in")
         tab.page.click("button")
-        assert tab.page.is_visible("#credential")
+        tab.page.wait_for_selector("#credential")
         assert tab.page.evaluate("document.documentElement.scrollWidth") <= 360
         tab.page.goto(locked.url)
         assert tab.page.url.endswith("/sign-in")

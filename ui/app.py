@@ -125,17 +125,19 @@ def build(calling: Calling, start: str, *, account: bool = False) -> gr.Blocks:
                 sources = _html("sources", render.sources((), start))
         notice = _html("notice", render.notice(start))
 
-        answer = [conversation, sources, turns, question, fault, send, stop, new, examples, place]
+        answer = [conversation, sources, turns, question, fault, send, stop, new, examples, place, kept]
 
         async def on_load(shown: str, request: gr.Request) -> tuple[Any, ...]:
             try:
                 found = await calling.by(request).corpora(shown)
             except ApiError as error:
-                return gr.skip(), gr.skip(), render.fault(handlers.told(error, shown)), ""
+                return gr.skip(), gr.skip(), render.fault(handlers.told(error, shown)), "", gr.skip()
             names = [corpus.name for corpus in found]
             choices = [(render.plain(corpus.title), corpus.name) for corpus in found]
             wrong = "" if found else say("nothing_to_search", shown)
-            return gr.update(choices=choices, value=names), names, render.fault(wrong), render.examples(names, shown)
+            listed = await earlier_ones(calling.by(request), "", shown)
+            offer = gr.update(choices=choices, value=names)
+            return offer, names, render.fault(wrong), render.examples(names, shown), listed
 
         async def on_ask(
             asked: str | None,
@@ -168,10 +170,12 @@ def build(calling: Calling, start: str, *, account: bool = False) -> gr.Blocks:
                         gr.update(visible=True),
                         "" if started else gr.skip(),
                         here,
+                        # In this event and not in one behind it: Gradio may lose what is clicked between the two.
+                        await earlier_ones(client, here, shown) if over else gr.skip(),
                     )
                     last = beside
             except Mistake as mistake:
-                yield (*[gr.skip()] * 4, render.fault(str(mistake)), *[gr.skip()] * 5)
+                yield (*[gr.skip()] * 4, render.fault(str(mistake)), *[gr.skip()] * 6)
             finally:
                 stops.end(session, ending)
 
@@ -186,16 +190,13 @@ def build(calling: Calling, start: str, *, account: bool = False) -> gr.Blocks:
 
         async def on_new(shown: str, names: list[str], request: gr.Request) -> tuple[Any, ...]:
             stops.stop(request.session_hash or "", forget=True)
-            return anew((), "", shown, names)
+            return *anew((), "", shown, names), await earlier_ones(calling.by(request), "", shown)
 
         def anew(now: Conversation, here: str, shown: str, names: list[str]) -> tuple[Any, ...]:
             """The page with this conversation, nothing being asked."""
             buttons = [gr.update(visible=visible) for visible in (True, False, bool(now))]
             below = "" if now else render.examples(names, shown)
             return render.conversation(now, shown), render.sources(now, shown), now, "", "", *buttons, below, here
-
-        async def on_list(here: str, shown: str, request: gr.Request) -> str:
-            return await earlier_ones(calling.by(request), here, shown)
 
         async def earlier_ones(client: Client, here: str, shown: str) -> str:
             try:
@@ -228,7 +229,9 @@ def build(calling: Calling, start: str, *, account: bool = False) -> gr.Blocks:
             now = await handlers.judge(calling.by(request), before, given, shown)
             return render.conversation(now, shown), now
 
-        def on_language(shown: str, now: Conversation, names: list[str]) -> tuple[Any, ...]:
+        async def on_language(
+            shown: str, now: Conversation, names: list[str], here: str, request: gr.Request
+        ) -> tuple[Any, ...]:
             shown = "en" if shown == "fr" else "fr"
             return (
                 shown,
@@ -247,21 +250,17 @@ def build(calling: Calling, start: str, *, account: bool = False) -> gr.Blocks:
                 gr.update(label=say("past", shown)),
                 "" if now else render.examples(names, shown),
                 render.notice(shown),
+                await earlier_ones(calling.by(request), here, shown),
             )
 
         form = [question, corpora, offered, day, turns, language, place]
-        listing = on_list, [place, language], [kept]
-        loaded = _on(page.load, on_load, [language], [corpora, offered, fault, examples])
-        _on(loaded.then, *listing)
-        asked = _on([send.click, question.submit, day.submit], on_ask, form, answer, concurrency_limit=RUNNING_AT_ONCE)
-        _on(asked.then, *listing)
+        _on(page.load, on_load, [language], [corpora, offered, fault, examples, kept])
+        _on([send.click, question.submit, day.submit], on_ask, form, answer, concurrency_limit=RUNNING_AT_ONCE)
         chosen = _on(conversation.select, on_example, None, [question])
-        asked = _on(chosen.then, on_ask, form, answer, concurrency_limit=RUNNING_AT_ONCE)
-        _on(asked.then, *listing)
-        _on(kept.select, on_past, [place, language, offered], [*answer, kept])
+        _on(chosen.then, on_ask, form, answer, concurrency_limit=RUNNING_AT_ONCE)
+        _on(kept.select, on_past, [place, language, offered], answer)
         _on(stop.click, on_stop, None, None)
-        renewed = _on(new.click, on_new, [language, offered], answer)
-        _on(renewed.then, *listing)
+        _on(new.click, on_new, [language, offered], answer)
         _on(conversation.submit, on_opinion, [turns, language], [conversation, turns])
         everything = [
             header,
@@ -279,8 +278,7 @@ def build(calling: Calling, start: str, *, account: bool = False) -> gr.Blocks:
             history,
             examples,
         ]
-        translated = _on(other.click, on_language, [language, turns, offered], [language, *everything, notice])
-        _on(translated.then, *listing)
+        _on(other.click, on_language, [language, turns, offered, place], [language, *everything, notice, kept])
         page.unload(on_leave)
         page.queue(max_size=WAITING_AT_MOST, default_concurrency_limit=RUNNING_AT_ONCE, api_open=False)
     return page
