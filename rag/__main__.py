@@ -6,7 +6,6 @@ was done, 1 when it was not, 2 for a command that makes no sense, 3 published wi
 
 from __future__ import annotations
 
-import datetime as dt
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +22,8 @@ from rich.table import Table
 from rag import doctor as health
 from rag import schemas
 from rag.audit_commands import answered
-from rag.errors import BadRequest, CallerError, SettingsError, StoreBusy, StoreError, VaubanError
+from rag.command_line import day
+from rag.errors import CallerError, SettingsError, StoreBusy, StoreError, VaubanError
 from rag.home import Home
 from rag.live import Live
 from rag.settings import Settings
@@ -77,7 +77,7 @@ def ask(
         groups,
         lambda live: live.ask(question, corpus, _checked(as_of)),
         lambda principal, vauban: schemas.asked(
-            answered(vauban, Question(question, principal, tuple(corpus) if corpus else None, _day(as_of)))
+            answered(vauban, Question(question, principal, tuple(corpus) if corpus else None, day(as_of)))
         ),
     )
     if as_json:
@@ -99,7 +99,7 @@ def search(
     settings = Settings.load()
 
     def here(principal: Principal, vauban: Vauban) -> list[schemas.Hit]:
-        asked = Question(question, principal, tuple(corpus) if corpus else None, _day(as_of))
+        asked = Question(question, principal, tuple(corpus) if corpus else None, day(as_of))
         return schemas.hits(vauban.engine.search(asked, limit), vauban.engine.scope(asked).snapshots)
 
     hits = _through(
@@ -190,27 +190,9 @@ def _through(
         return here(principal, vauban)
 
 
-def _day(text: str | None) -> dt.date | None:
-    """A date on the command line.
-
-    Raises:
-        BadRequest: it is not written YYYY-MM-DD.
-    """
-    if text is None:
-        return None
-    try:
-        return dt.date.fromisoformat(text)
-    except ValueError as error:
-        raise BadRequest(
-            f"`{text}` is not a date; write it YYYY-MM-DD",
-            f"« {text} » n'est pas une date ; écrivez-la AAAA-MM-JJ",
-            code="bad_date",
-        ) from error
-
-
 def _checked(text: str | None) -> str | None:
     """The same text, once it has been read as a date."""
-    _day(text)
+    day(text)
     return text
 
 

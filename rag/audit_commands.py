@@ -5,7 +5,6 @@ Everything goes through the server that owns the home, or, when there is none, o
 
 from __future__ import annotations
 
-import datetime as dt
 import sys
 import uuid
 from collections.abc import Callable, Iterator
@@ -22,7 +21,7 @@ from rag import audit_schemas
 from rag.audit import Head
 from rag.audit_schemas import AuditErased, AuditRecord, AuditReplay, AuditVerification
 from rag.auditing import Auditing, erasing, server_user
-from rag.errors import BadRequest
+from rag.command_line import day
 from rag.home import Home, translated
 from rag.live import Connection
 from rag.recording import Asked, finish
@@ -117,8 +116,7 @@ def erase_command(
     as_json: JsonOption = False,
 ) -> None:
     """Erase who asked and what, of an answer, of a person or from before a day; the chain stays whole."""
-    day = _day(before)
-    chosen = erasing(answer, person, day)
+    chosen = erasing(answer, person, day(before))
     body = {"answer": answer, "person": person, "before": before}
     done = _through(
         Settings.load(),
@@ -195,19 +193,6 @@ def _through(
 
     with open_vauban(settings, generate=generate) as vauban:
         return here(Auditing(vauban, server_user(vauban.local)))
-
-
-def _day(text: str | None) -> dt.date | None:
-    if text is None:
-        return None
-    try:
-        return dt.date.fromisoformat(text)
-    except ValueError as error:
-        raise BadRequest(
-            f"`{text}` is not a date; write it YYYY-MM-DD",
-            f"« {text} » n'est pas une date ; écrivez-la AAAA-MM-JJ",
-            code="bad_date",
-        ) from error
 
 
 def _print_json(value: BaseModel) -> None:

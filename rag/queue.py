@@ -263,7 +263,7 @@ class Turns:
             self._changed.notify_all()  # others' positions may have changed
         try:
             self._wait(ticket, came, cancelled, told)
-        except BaseException:
+        except BaseException:  # whatever ends the wait, the place in line is given up; it is raised again
             with self._changed:
                 self._line.leave(ticket)
                 self._left += 1

@@ -208,7 +208,7 @@ def test_the_bare_engine_is_hardly_faster(gguf: Path, model: LlamaGenerator) -> 
                 model._write(tokens, 0, Sampling(max_tokens=words), lambda: False, lambda told: None, owner), maxlen=0
             )
         finally:
-            model._native.ends = real  # type: ignore[method-assign]
+            model._native.ends = real  # type: ignore[method-assign]  # as it was
         return [stamps[0], stamps[1], stamps[-1]]
 
     found: dict[str, list[list[Stamp]]] = {"ours": [], "bare_64": [], "bare_512": []}
