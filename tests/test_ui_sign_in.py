@@ -19,6 +19,7 @@ from rag.sessions import sessions
 from rag.types import Access, Principal
 from tests.page_server import page_server
 from tests.rag_server import QUESTION, Parts, Writer
+from ui import shell
 
 MARIE = Principal("Marie", frozenset({"direction"}), access=Access.KEY)
 JEAN = Principal("Jean", access=Access.KEY)
@@ -259,6 +260,60 @@ def test_an_open_page_is_its_first_person_s_alone(place: Place) -> None:
         events(first, place, "on_load", ["fr"], visit="abc")
         for path in ("queue/data?session_hash=abc", "heartbeat/abc", "queue/data?session_hash=x&session_hash=abc"):
             assert second.get(f"/gradio_api/{path}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("queue/join", '{"data": ["fr"], "fn_index": 0, "session_hash": "its-own"}'),
+        ("queue/join", '{"data": ["fr"], "fn_index": 0, "session_hash": "free", "session_hash": "its-own"}'),
+        ("queue/join", '{"data": ["fr"], "fn_index": 0, "session_hash": "its-own", "session_hash": "free"}'),
+        ("queue/join", r'{"data": ["fr"], "fn_index": 0, "session_\u0068ash": "its-own"}'),
+        ("cancel", '{"session_hash": "its-own", "fn_index": 0, "event_id": "x"}'),
+    ],
+)
+def test_nobody_acts_on_the_page_of_another(place: Place, path: str, body: str) -> None:
+    """What is sent names a page as well, and the one that is read is the one that was looked at."""
+    with place.browser() as first, place.browser() as second:
+        sign_in(first, place.key())
+        sign_in(second, place.key(JEAN))
+        events(first, place, "on_load", ["fr"], visit="its-own")
+        sent = {"Content-Type": "application/json", "Origin": place.url}
+        assert second.post(f"/gradio_api/{path}", content=body, headers=sent).status_code == 404
+        own = body.replace("free", "its-own")
+        assert first.post(f"/gradio_api/{path}", content=own, headers=sent).status_code == 200
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"session_hash": ""}', b'{"session_hash": 1}', b"[" * 100_000])
+def test_a_page_that_has_no_name_is_nobody_s(place: Place, browser: httpx.Client, body: bytes) -> None:
+    """Gradio would make one that everybody without a name is on."""
+    sign_in(browser, place.key())
+    sent = {"Content-Type": "application/json", "Origin": place.url}
+    assert browser.post("/gradio_api/queue/join", content=body, headers=sent).status_code == 400
+    assert browser.get("/gradio_api/queue/data?session_hash=").status_code == 400
+
+
+def test_whoever_names_many_pages_makes_nobody_lose_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is forgotten of them is their own, the oldest first."""
+    monkeypatch.setattr(shell, "MOST_OF_ONE", 3)
+    visits = shell.Visits()
+    assert visits.admits("m", "Marie")
+    assert all(visits.admits(f"j{number}", "Jean") for number in range(20))
+    assert not visits.admits("m", "Jean")
+    assert not visits.admits("j19", "Marie")
+    assert visits.admits("j0", "Marie")
+
+
+def test_no_more_pages_are_remembered_than_can_be_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of all, the one that was used least lately is forgotten."""
+    monkeypatch.setattr(shell, "MOST_VISITS", 2)
+    visits = shell.Visits()
+    assert visits.admits("a", "Marie")
+    assert visits.admits("b", "Jean")
+    assert not visits.admits("a", "Anne")  # it is no use of it
+    assert visits.admits("c", "Anne")
+    assert visits.admits("a", "Anne")
+    assert not visits.admits("c", "Jean")
 
 
 def test_no_token_of_anybody_reaches_the_browser(place: Place, browser: httpx.Client) -> None:

@@ -2,12 +2,17 @@
 
 Gradio serves much more than one page needs (uploads, files, a proxy, an API of its own, run history); all of that
 answers 404 here. The browser is told by a content security policy to load from and talk to this origin only.
+
+Gradio knows an open page by a word that the browser makes up, tells what happens on it to whoever names that word, and
+does in its place what they send. Here a page is its first person's: wherever another names it, in an address or in what
+is sent, there is nothing.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from typing import Final
 from urllib.parse import parse_qs
 
@@ -36,31 +41,50 @@ _ADDRESSES: Final = re.compile(
     | /(?:assets|static)/[\w./@+-]+
     | /gradio_api/(?:queue/(?:join|data)|cancel|reset|startup-events|heartbeat/\w+|info|app_id|theme\.css)
     """,
-    re.VERBOSE,
+    re.VERBOSE | re.ASCII,
 )
-_VISIT: Final = re.compile(r"/heartbeat/(\w+)\Z")
-_WORD: Final = "session_hash"
+_IN_PATH: Final = re.compile(r"/heartbeat/(\w+)\Z")
+_IN_BODY: Final = frozenset({"/gradio_api/queue/join", "/gradio_api/cancel"})
+"""Where a page is named in what is sent."""
+_FIELD: Final = "session_hash"
+_WORD: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""How a page is named. Gradio takes anything, nothing at all included, which would be everybody's."""
 _MARKETING: Final = re.compile(rb'\s*<meta\s+(?:property="og:|name="twitter:)[^>]*>|\s*<link rel="manifest"[^>]*>')
 _LANGUAGE: Final = re.compile(rb'<html\s+lang="\w*"')
 
 
 MOST_VISITS: Final = 10_000
+"""Pages whose person is remembered: as many as Gradio remembers the state of."""
+MOST_OF_ONE: Final = 200
+"""Of them those of one person: beyond these their own are forgotten, and nobody else's."""
 
 
 class Visits:
-    """Whose each open page is. Gradio knows a page by a word that the browser makes up, and gives what it shows to
-    whoever names that word; here it is the first person's who did."""
+    """Whose each open page is: the first person's who named it."""
 
     def __init__(self) -> None:
         self._owners: OrderedDict[str, str] = OrderedDict()
+        self._held: Counter[str] = Counter()
 
     def admits(self, visit: str, person: str) -> bool:
         """Whether a page is this person's; one that is new becomes so."""
-        owner = self._owners.setdefault(visit, person)
-        self._owners.move_to_end(visit)
-        if len(self._owners) > MOST_VISITS:
-            self._owners.popitem(last=False)
+        owner = self._owners.get(visit)
+        if owner is None:
+            if self._held[person] >= MOST_OF_ONE:
+                self._forget(next(one for one, whose in self._owners.items() if whose == person))
+            if len(self._owners) >= MOST_VISITS:
+                self._forget(next(iter(self._owners)))
+            self._owners[visit] = owner = person
+            self._held[person] += 1
+        if owner == person:  # what somebody else names in vain is not kept the longer for it
+            self._owners.move_to_end(visit)
         return owner == person
+
+    def _forget(self, visit: str) -> None:
+        owner = self._owners.pop(visit)
+        self._held[owner] -= 1
+        if not self._held[owner]:
+            del self._held[owner]
 
 
 class Shell:
@@ -77,13 +101,76 @@ class Shell:
         path = scope["path"]
         if not _ADDRESSES.fullmatch(path) or ".." in path:
             raise HTTPException(404)
-        visits = [*_VISIT.findall(path), *parse_qs(scope.get("query_string", b"").decode("latin-1")).get(_WORD, ())]
-        if not all(self._visits.admits(visit, person(scope)) for visit in visits):
-            raise HTTPException(404)
-        if path == "/":
+        self._check(_addressed(scope), scope)
+        if path in _IN_BODY:
+            body = await _whole(receive)
+            self._check(_sent(body), scope)
+            receive = _again(body, receive)
+        if path in {"/", "/config"}:
             scope = {**scope, "query_string": b""}  # deep links and themes by query are not for this page
+        if path == "/":
             send = _Page(send, self._language).send
         await self._app(scope, receive, send)
+
+    def _check(self, visits: list[object], scope: Scope) -> None:
+        """Refuse whoever names a page that is not theirs.
+
+        Raises:
+            HTTPException: 400, what should name a page does not; 404, it is another's.
+        """
+        named = [visit for visit in visits if isinstance(visit, str) and _WORD.fullmatch(visit)]
+        if len(named) < len(visits):
+            raise HTTPException(400)
+        if not all(self._visits.admits(visit, person(scope)) for visit in named):
+            raise HTTPException(404)
+
+
+def _addressed(scope: Scope) -> list[object]:
+    """The pages that an address names: each of them, whichever one is read behind."""
+    query = parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
+    return [*_IN_PATH.findall(scope["path"]), *query.get(_FIELD, ())]
+
+
+def _sent(body: bytes) -> list[object]:
+    """The pages that a message names: each of them, whichever of two equal members is read behind.
+
+    Raises:
+        HTTPException: 400, it is no object in JSON, or names none.
+    """
+    try:
+        said = json.loads(body, object_pairs_hook=tuple)
+    except (ValueError, RecursionError) as error:
+        raise HTTPException(400) from error
+    named = [value for name, value in said if name == _FIELD] if isinstance(said, tuple) else []
+    if not named:
+        raise HTTPException(400)
+    return named
+
+
+async def _whole(receive: Receive) -> bytes:
+    """A message as it was sent; the guard before this application bounds it."""
+    body = b""
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":  # its sender has left
+            raise HTTPException(400)
+        body += bytes(message.get("body", b""))
+        if not message.get("more_body"):
+            return body
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """The message once more, and then what comes on the connection."""
+    given = False
+
+    async def again() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again
 
 
 def person(scope: Scope) -> str:
