@@ -23,6 +23,7 @@ from rag.activity import Activity
 from rag.api_service import Service
 from rag.canary import Canary, Outcome
 from rag.errors import OperatorError
+from rag.prompt_cache import CacheState
 from rag.queue import WAITS, QueueState
 from rag.types import RunKind, RunState
 
@@ -69,10 +70,24 @@ class Replicated(Protocol):
     def report(self) -> Sequence[ModelServer]: ...
 
 
+@runtime_checkable
+class Caching(Protocol):
+    """A generator that keeps states of prompts in this process."""
+
+    @property
+    def cache(self) -> CacheState: ...
+
+
 def replicas(service: Service) -> Sequence[ModelServer]:
     """How each model server stands; none where the model is in this process, or there is none."""
     generator = service.vauban.generator
     return generator.report() if isinstance(generator, Replicated) else ()
+
+
+def prompt_cache(service: Service) -> CacheState | None:
+    """What the model in this process keeps of prompts; ``None`` where there is no such model."""
+    generator: object = service.vauban.generator
+    return generator.cache if isinstance(generator, Caching) else None
 
 
 class Gauges(Collector):
@@ -102,6 +117,8 @@ class Gauges(Collector):
         yield GaugeMetricFamily("vauban_answers_running", "Answers being made now.", service.answers.running)
         if generator is not None:
             yield from _queue(generator.queue)
+        if (kept := prompt_cache(service)) is not None:
+            yield from _prompt_cache(kept)
         yield from _replicas(replicas(service))
         found = self.activity()
         yield GaugeMetricFamily("vauban_catalog_up", "Whether the catalog could be read.", 0 if found is None else 1)
@@ -168,6 +185,22 @@ def _queue(state: QueueState) -> Iterator[Metric]:
         total += count
         buckets.append((bound, float(total)))
     yield HistogramMetricFamily("vauban_queue_wait_seconds", "Seconds before a turn.", buckets, state.waited)
+
+
+def _prompt_cache(state: CacheState) -> Iterator[Metric]:
+    for name, says, value in (
+        ("bytes", "Bytes that states of prompts take.", state.bytes),
+        ("limit_bytes", "Bytes that they may take.", state.limit),
+        ("copies", "States kept, of the system message too.", state.kept),
+        ("people", "People whose prompts are kept.", state.owners),
+    ):
+        yield GaugeMetricFamily(f"vauban_prompt_cache_{name}", says, value)
+    for name, says, value in (
+        ("saved", "States that were kept.", state.saved),
+        ("restored", "States that were used again.", state.restored),
+        ("evicted", "States given up for want of room.", state.evicted),
+    ):
+        yield CounterMetricFamily(f"vauban_prompt_cache_{name}", says, value)
 
 
 def _replicas(reports: Sequence[ModelServer]) -> Iterator[Metric]:

@@ -18,6 +18,7 @@ from rag.api import create_app
 from rag.errors import RejectReason
 from rag.gauges import Kept, size
 from rag.metrics import STAGES, Metrics, quantile
+from rag.prompt_cache import CacheState
 from rag.types import (
     Answer,
     Claim,
@@ -223,6 +224,20 @@ def test_model_servers_are_told_by_their_number(tmp_path: Path) -> None:
     assert at(samples, "vauban_queue_limit") == 16
     assert at(samples, "vauban_queue_wait_seconds_count") == 0
     assert "10.0.0" not in text
+
+
+def test_what_a_model_keeps_of_prompts_is_counted(tmp_path: Path) -> None:
+    """The memory that it takes is told, of how many people, and whose is not."""
+
+    class Keeps(Writer):
+        cache = CacheState(kept=3, owners=2, public=1, bytes=500, limit=1000, saved=7, restored=5, evicted=4)
+
+    vauban = parts(tmp_path, Keeps())
+    with TestClient(create_app(vauban), base_url="http://127.0.0.1:8080") as client:
+        samples = read(client.get("/metrics").text)
+    vauban.catalog.close()
+    names = ("bytes", "limit_bytes", "copies", "people", "saved_total", "restored_total", "evicted_total")
+    assert [at(samples, f"vauban_prompt_cache_{name}") for name in names] == [500, 1000, 3, 2, 7, 5, 4]
 
 
 def test_a_reading_is_kept_for_its_time() -> None:
