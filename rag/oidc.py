@@ -1,20 +1,17 @@
 """Bearer tokens of an OpenID Connect provider: signed by one of its keys, meant for us, and in force now.
 
-Speaks to the provider's key set only, at an address inside the organisation (``httpx``): no redirect is followed, no
-proxy of the environment is used, and a name that leads to a public address is refused at each connection. What the
+Speaks to the provider's key set only, inside the organisation (``httpx``, ``rag.internal_http``), and follows no
+redirect. What the
 token's header says of keys (``jku``, ``jwk``, ``x5u``) is not read; ``kid`` only picks one of the provider's, and the
 kind of that key decides which algorithms may be, all of them asymmetric.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import json
-import socket
 import ssl
 import threading
 import time
-import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +22,7 @@ import jwt
 
 from rag.entitlements import Entitlements
 from rag.errors import SettingsError, StoreError
+from rag.internal_http import Inside, is_inside
 from rag.types import Access, Principal
 
 LEEWAY: Final = 60
@@ -47,11 +45,6 @@ _KINDS: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
     ("OKP", "Ed25519"): ("EdDSA",),
 }
 """The algorithms of each kind of key. A shared secret (``oct``) is none: who can check could also sign."""
-_INTERNAL: Final = tuple(
-    ipaddress.ip_network(network)
-    for network in ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
-)
-"""This machine, and the private networks; link-local addresses are where clouds keep the credentials of machines."""
 _ANY: Final = tuple(sorted({algorithm for algorithms in _KINDS.values() for algorithm in algorithms}))
 
 
@@ -98,17 +91,12 @@ class KeySet:
     def _fetched(self) -> bytes:
         if not is_url(self.place):
             return Path(self.place).read_bytes()
-        url = httpx.URL(self.place)
-        address = internal_address(url.host, url.port or (443 if url.scheme == "https" else 80))
-        # The address that was examined is the one connected to: a name could lead elsewhere a moment later.
+        headers = {"Accept": "application/json"}
         with (
-            httpx.Client(trust_env=False, follow_redirects=False, timeout=_TIMEOUT, verify=_trust(url)) as client,
-            client.stream(
-                "GET",
-                url.copy_with(host=address),
-                headers={"Host": url.netloc.decode("ascii"), "Accept": "application/json"},
-                extensions={"sni_hostname": url.host},
-            ) as response,
+            httpx.Client(
+                transport=Inside(verify=_trust(self.place)), follow_redirects=False, timeout=_TIMEOUT
+            ) as client,
+            client.stream("GET", self.place, headers=headers) as response,
         ):
             if response.status_code != httpx.codes.OK:
                 raise ValueError("not a key set")
@@ -189,19 +177,8 @@ def checked_place(place: str) -> str:
                 f"il n'y a pas de fichier {place} (réglage « oidc_jwks »)",
             )
         return place
-    try:
-        url = urllib.parse.urlsplit(place)
-        port = url.port or (443 if url.scheme == "https" else 80)
-    except ValueError as error:
-        raise _not_internal(place) from error
-    if url.scheme not in {"http", "https"} or not url.hostname or url.username is not None:
+    if not is_inside(place):
         raise _not_internal(place)
-    try:
-        internal_address(url.hostname, port)
-    except OSError:
-        return place
-    except ValueError as error:
-        raise _not_internal(place) from error
     return place
 
 
@@ -209,24 +186,9 @@ def is_url(place: str) -> bool:
     return "://" in place
 
 
-def internal_address(host: str, port: int) -> str:
-    """An address of a host, all of whose addresses are this machine's or private ones.
-
-    Raises:
-        ValueError: one of them is public, or reserved for something that is no server.
-        OSError: it has none.
-    """
-    found = [str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
-    for address in found:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-        if not any(ip in network for network in _INTERNAL):
-            raise ValueError("not an internal address")
-    return found[0]
-
-
-def _trust(url: httpx.URL) -> ssl.SSLContext:
+def _trust(url: str) -> ssl.SSLContext:
     """The authorities that this machine trusts; plain HTTP needs none."""
-    return ssl.create_default_context() if url.scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return ssl.create_default_context() if url.startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def _usable(body: bytes) -> list[Mapping[str, Any]]:

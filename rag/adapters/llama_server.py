@@ -21,7 +21,6 @@ Some builds write freely when they cannot read a grammar, and answer 200: whoeve
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import json
 import queue as queues
 import secrets
@@ -33,13 +32,13 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import httpx
 
 from rag import tracing
 from rag.adapters import chat_template
 from rag.errors import BadRequest, GenerationError, ModelError, SettingsError
+from rag.internal_http import Inside, is_inside
 
 CONNECT: Final = 5.0
 """Seconds for a connection; the server is in the same building."""
@@ -99,7 +98,7 @@ class LlamaServer:
             headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
             timeout=httpx.Timeout(SILENCE, connect=CONNECT),
             # A connection serves one request, so that closing it stops exactly that one.
-            limits=httpx.Limits(max_keepalive_connections=0),
+            transport=Inside(limits=httpx.Limits(max_keepalive_connections=0)),
             trust_env=False,
             follow_redirects=False,
         )
@@ -390,17 +389,12 @@ def _fingerprint(props: dict[str, Any], models: Sequence[dict[str, Any]]) -> str
 
 
 def _internal(url: str) -> str:
-    """``url``, when it can be a server of ours: no public address, no credentials in it, HTTP or HTTPS.
+    """``url``, when it can be a server of ours.
 
     Raises:
         SettingsError: it cannot.
     """
-    parts = urlsplit(url)
-    try:
-        public = parts.hostname is not None and ipaddress.ip_address(parts.hostname).is_global
-    except ValueError:  # a name, which the internal network resolves
-        public = False
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or public:
+    if not is_inside(url):
         raise SettingsError(
             "`llama_url` must be the address of a server on this machine or an internal network, like http://llama:8080",
             "« llama_url » doit être l’adresse d’un serveur de cette machine ou d’un réseau interne, "
