@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import socket
 import threading
 import time
 import uuid
@@ -32,6 +31,7 @@ from rag.queue import QueueState, Turns
 from rag.recording import Making
 from rag.retrieval import Retriever
 from rag.seams import Generator, Reranker
+from rag.serving import bind
 from rag.settings import Settings
 from rag.types import (
     Chunk,
@@ -348,7 +348,7 @@ def parts(
 @contextmanager
 def serving(app: FastAPI) -> Iterator[str]:
     """A real server over ``app`` on a free port of the loopback; its URL."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+    with bind(Settings(host="127.0.0.1", port=0)) as listening:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         server = uvicorn.Server(
             uvicorn.Config(app, log_level="warning", proxy_headers=False, timeout_graceful_shutdown=2)
