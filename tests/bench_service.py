@@ -36,6 +36,7 @@ from tests.service_clients import (
     idle_within,
     marked,
     people,
+    prompt_cache,
     quantile,
     service,
     somehow,
@@ -65,10 +66,12 @@ def show(part: str, said: object) -> None:
 
 async def soak(server: Serving, persons: Sequence[Person], watch: Person, seconds: float) -> dict[str, Any]:
     sizes: list[Size] = []
+    kept: list[int] = []
 
     async def look() -> None:
         while True:
             sizes.append(Size.of(server.process.pid))
+            kept.append(await asyncio.to_thread(prompt_cache, server.url, watch))
             await asyncio.sleep(2)
 
     looking = asyncio.create_task(look())
@@ -85,6 +88,8 @@ async def soak(server: Serving, persons: Sequence[Person], watch: Person, second
     return summary(found, persons) | {
         "idle_after": round(idle, 2),
         "memory_mib": [round(middle(*span, "memory") / 2**20, 1) for span in ((0.2, 0.4), (0.4, 0.6), (0.8, 1.0))],
+        "memory_by_tenths": [round(middle(n / 10, (n + 1) / 10, "memory") / 2**20) for n in range(10)],
+        "prompt_cache_by_tenths": [round(kept[len(kept) * n // 10] / 2**20) for n in range(10)],
         "files": [middle(*span, "files") for span in ((0.2, 0.4), (0.8, 1.0))],
         "threads": [middle(*span, "threads") for span in ((0.2, 0.4), (0.8, 1.0))],
         "waited_in_line": len(half),

@@ -33,7 +33,9 @@ from tests.vauban_command import FAKES, Command, Serving
 MARK: Final = re.compile(r"«(\d{9})»")
 """A number: the search asks for words that no text has, and would find no evidence."""
 SILENCE: Final = 60.0
-"""Seconds without a byte after which a request counts as lost: heartbeats come every five."""
+"""Seconds without a byte after which a stream counts as lost: heartbeats come every five."""
+PATIENCE: Final = 600.0
+"""Seconds that a plain answer is waited for: not a byte of it comes before its end."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,8 @@ async def ask(
         timeout = asyncio.timeout(None)
     try:
         async with timeout:
-            request = client.stream("POST", "/v1/chat/completions", json=body, headers=person.headers, timeout=SILENCE)
+            quiet = SILENCE if stream else PATIENCE
+            request = client.stream("POST", "/v1/chat/completions", json=body, headers=person.headers, timeout=quiet)
             async with request as response:
                 seen.status = response.status_code
                 if response.status_code != 200:
@@ -335,6 +338,13 @@ def live(url: str, who: Person) -> dict[str, Any]:
     found.raise_for_status()
     view: dict[str, Any] = found.json()
     return view
+
+
+def prompt_cache(url: str, who: Person) -> int:
+    """Bytes that the model keeps of prompts."""
+    found = httpx.get(f"{url}/metrics", headers=who.headers, timeout=SILENCE, trust_env=False)
+    said = re.search(r"^vauban_prompt_cache_bytes (\S+)$", found.text, re.MULTILINE)
+    return int(float(said[1])) if said else 0
 
 
 def idle_within(url: str, who: Person, seconds: float) -> float:
