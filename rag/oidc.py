@@ -13,6 +13,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -35,7 +36,18 @@ STALE: Final = 3_600.0
 """Seconds for which keys count while the provider cannot be reached."""
 LONGEST_TOKEN: Final = 16_384
 LARGEST_SET: Final = 262_144
-_TIMEOUT: Final = httpx.Timeout(5.0)
+PATIENCE: Final = 5.0
+"""Seconds that somebody waits for keys without which nobody can say who they are; and the provider has for each step
+of an answer."""
+BRIEF: Final = 1.0
+"""Seconds that somebody waits for a reading that is due though their key is known: what was withdrawn then counts no
+longer for the very next request, unless the provider is slow."""
+PLACES: Final = 2
+"""People who wait for a reading at once. Names of keys that somebody makes up would otherwise keep all threads that
+recognise people waiting; the others are told to come again."""
+LONGEST_READING: Final = 20.0
+"""Seconds after which an answer that still comes is given up."""
+_TIMEOUT: Final = httpx.Timeout(PATIENCE)
 
 _KINDS: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
     ("RSA", ""): ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
@@ -50,43 +62,79 @@ _ANY: Final = tuple(sorted({algorithm for algorithms in _KINDS.values() for algo
 
 @dataclass
 class KeySet:
-    """The provider's keys, from a file or an internal URL, read again when they are old or one is unknown."""
+    """The provider's keys, from a file or an internal URL, read again when they are old or one is unknown.
+
+    Safe to use from several threads. They are read in a thread of their own, one reading at a time: however long it
+    takes, nobody whose key is known waits for it for longer than :data:`BRIEF`, and of the others only :data:`PLACES`.
+    """
 
     place: str
     clock: Callable[[], float] = time.monotonic
     _keys: Sequence[Mapping[str, Any]] = ()
     _read: float = float("-inf")
     _tried: float = float("-inf")
+    _reading: threading.Event | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _places: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(PLACES), repr=False)
 
     def named(self, kid: str | None) -> Mapping[str, Any] | None:
         """The key of that name, or the only one when the token names none.
 
         Raises:
-            StoreError: the provider cannot be reached, and what is known of its keys is too old.
+            StoreError: the provider cannot be reached, or not soon enough, and what is known of its keys does not
+                tell.
         """
         with self._lock:
             now = self.clock()
             found = self._chosen(kid)
-            if (now - self._read > FRESH or found is None) and now - self._tried > AGAIN:
-                self._tried = now
-                self._refresh(now)
-                found = self._chosen(kid)
-            if now - self._read > STALE:
+            known = found is not None and now - self._read <= STALE
+            due = now - self._read > FRESH or found is None
+            begun = due and self._reading is None and now - self._tried > AGAIN
+            if begun:
+                self._begin(now)
+            reading = self._reading
+        if known:
+            if begun and reading is not None:
+                reading.wait(BRIEF)
+        elif reading is not None:
+            self._wait(reading)
+        with self._lock:
+            if self.clock() - self._read > STALE:
                 raise _unreachable(self.place)
-            return found
+            return self._chosen(kid)
+
+    def _wait(self, reading: threading.Event) -> None:
+        """Until a reading has ended; by the few who may."""
+        if not self._places.acquire(blocking=False):
+            raise _unreachable(self.place)
+        try:
+            if not reading.wait(PATIENCE):
+                raise _unreachable(self.place)
+        finally:
+            self._places.release()
 
     def _chosen(self, kid: str | None) -> Mapping[str, Any] | None:
         if kid is None:
             return self._keys[0] if len(self._keys) == 1 else None
         return next((key for key in self._keys if key.get("kid") == kid), None)
 
-    def _refresh(self, now: float) -> None:
+    def _begin(self, now: float) -> None:
+        """Read them again, beside everything else."""
+        self._tried, ended = now, threading.Event()
+        threading.Thread(target=self._refresh, args=(now, ended), name="oidc-keys", daemon=True).start()
+        self._reading = ended
+
+    def _refresh(self, now: float, ended: threading.Event) -> None:
+        keys: Sequence[Mapping[str, Any]] = ()
         try:
-            self._keys = _usable(self._fetched())
-        except (OSError, ValueError, httpx.HTTPError, ssl.SSLError):
-            return  # the ones that are known count on, until they are too old
-        self._read = now
+            with suppress(OSError, ValueError, httpx.HTTPError):
+                keys = _usable(self._fetched())
+        finally:
+            with self._lock:
+                if keys:  # else the ones that are known count on, until they are too old
+                    self._keys, self._read = keys, now
+                self._reading = None
+            ended.set()
 
     def _fetched(self) -> bytes:
         if not is_url(self.place):
@@ -100,11 +148,11 @@ class KeySet:
         ):
             if response.status_code != httpx.codes.OK:
                 raise ValueError("not a key set")
-            body = b""
+            body, until = b"", time.monotonic() + LONGEST_READING
             for part in response.iter_bytes():
                 body += part
-                if len(body) > LARGEST_SET:
-                    raise ValueError("larger than any key set")
+                if len(body) > LARGEST_SET or time.monotonic() > until:
+                    raise ValueError("larger or slower than any key set")
             return body
 
 

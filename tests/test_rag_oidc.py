@@ -9,7 +9,8 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from jwt.algorithms import RSAAlgorithm
 
-from rag import entitlements
+from rag import entitlements, oidc
 from rag.entitlements import Entitlements
 from rag.errors import SettingsError, StoreError
-from rag.oidc import AGAIN, FRESH, STALE, KeySet, Verifier, checked_place
+from rag.identity import AT_ONCE
+from rag.oidc import AGAIN, FRESH, PLACES, STALE, KeySet, Verifier, checked_place
 from rag.types import Access, Principal, Role
 from tests.identity_provider import (
     AUDIENCE,
@@ -207,6 +209,8 @@ class Provider(http.server.ThreadingHTTPServer):
         self.status = 200
         self.headers: dict[str, str] = {}
         self.asked: list[str] = []
+        self.answers = threading.Event()
+        self.answers.set()
 
     @property
     def url(self) -> str:
@@ -218,6 +222,7 @@ class _Answer(http.server.BaseHTTPRequestHandler):
         provider = self.server
         assert isinstance(provider, Provider)
         provider.asked.append(f"{self.path} {self.headers['Host']}")
+        provider.answers.wait(10)
         self.send_response(provider.status)
         for name, value in provider.headers.items():
             self.send_header(name, value)
@@ -234,8 +239,16 @@ def provider() -> Iterator[Provider]:
         thread = threading.Thread(target=served.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield served
+        served.answers.set()
         served.shutdown()
         thread.join()
+
+
+def wait_until(so: Callable[[], bool]) -> None:
+    over = time.monotonic() + 5
+    while not so():
+        assert time.monotonic() < over
+        time.sleep(0.005)
 
 
 class Clock:
@@ -258,6 +271,67 @@ def test_the_keys_are_read_once_and_again_for_a_new_one(provider: Provider) -> N
     for n in range(1_000):
         assert keys.named(f"made up {n}") is None
     assert len(provider.asked) == 2
+
+
+def test_a_slow_provider_holds_up_nobody_whose_key_is_known(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither while their keys are read again, nor while names that somebody makes up are waited for."""
+    monkeypatch.setattr(oidc, "PATIENCE", 2.0)
+    monkeypatch.setattr(oidc, "BRIEF", 0.05)
+    clock = Clock()
+    keys = KeySet(provider.url, clock)
+    assert keys.named("rsa")
+    provider.answers.clear()
+    clock.now += AGAIN + 1
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        waiting = [threads.submit(keys.named, f"made up {n}") for n in range(AT_ONCE - 1)]
+        wait_until(lambda: len(provider.asked) == 2)
+        wait_until(lambda: sum(one.done() for one in waiting) == AT_ONCE - 1 - PLACES)
+        began = time.monotonic()
+        for kid in ("rsa", "ec", "ed"):
+            assert threads.submit(keys.named, kid).result()
+        clock.now += FRESH
+        assert threads.submit(keys.named, "rsa").result()
+        assert time.monotonic() - began < 1.0
+        provider.answers.set()
+        outcomes = [one.exception() or one.result() for one in waiting]
+    assert [one for one in outcomes if one is not None and not isinstance(one, StoreError)] == []
+    assert outcomes.count(None) == PLACES
+    assert len(provider.asked) == 2
+
+
+def test_a_provider_that_fails_is_not_asked_again_by_everyone(provider: Provider) -> None:
+    """Once in half a minute, by whoever comes first, and never twice at a time."""
+    provider.status = 500
+    clock = Clock()
+    keys = KeySet(provider.url, clock)
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        for _ in range(3):
+            told = [threads.submit(keys.named, "rsa") for _ in range(50)]
+            assert all(isinstance(one.exception(), StoreError) for one in told)
+            clock.now += AGAIN + 1
+    assert len(provider.asked) == 3
+
+
+def test_keys_that_come_late_count_for_whoever_comes_after(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever came first is told to come again, and the reading goes on without them."""
+    monkeypatch.setattr(oidc, "PATIENCE", 0.05)
+    provider.answers.clear()
+    keys = KeySet(provider.url, Clock())
+    with pytest.raises(StoreError):
+        keys.named("rsa")
+    provider.answers.set()
+    wait_until(lambda: keys._reading is None)
+    assert keys.named("rsa")
+    assert len(provider.asked) == 1
+
+
+def test_an_answer_that_trickles_is_given_up(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each part within the time for a step, and never an end."""
+    monkeypatch.setattr(oidc, "LONGEST_READING", -1.0)
+    with pytest.raises(StoreError):
+        KeySet(provider.url, Clock()).named("rsa")
 
 
 def test_a_key_that_the_provider_withdrew_counts_no_longer(provider: Provider) -> None:
