@@ -29,8 +29,9 @@ from rag.types import Event, PassagesFound, Reading, Sentence, Told, Waiting
 log = logging.getLogger("vauban.api")
 
 HERE = Path(__file__).parent
-HEARTBEAT = 5.0
-"""Seconds of silence after which a stream says that it lives; proxies give up on a silent one after 10 to 60."""
+HEARTBEAT = 4.0
+"""Seconds of silence after which a stream says that it lives, so that five hold on a busy machine too; proxies give up
+on a silent one after 10 to 60."""
 BEAT = b": still here\n\n"
 """A comment in the format of server-sent events: clients skip it."""
 DONE = b"data: [DONE]\n\n"

@@ -60,7 +60,7 @@ def header(language: str, *, account: bool = False) -> str:
     """The name of the service and what it is for; first of all a way past them for the keyboard.
 
     ``account`` adds the way to where one sees who one is, and signs out, and what the page shows, hidden until then,
-    once the session has ended.
+    once the session has ended. What it shows once an answer's connection broke is hidden as well.
     """
     link = ""
     if account:
@@ -70,6 +70,9 @@ def header(language: str, *, account: bool = False) -> str:
             f'<p class="account"><a href="/sign-in">{safe(say("account", language))}</a></p>'
             f'<p class="session-over" role="alert" hidden>{over}</p>'
         )
+    reload = f'<a href="/">{safe(say("reload", language))}</a>'
+    lost = safe(say("connection_lost", language)).format(reload)
+    link += f'<p class="connection-lost" role="alert" hidden>{lost}</p>'
     return (
         f'<a class="skip" href="#ask">{safe(say("skip", language))}</a>'
         f'<h1 class="brand">Vauban</h1><p class="tagline">{safe(say("tagline", language))}</p>{link}'

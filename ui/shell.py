@@ -10,6 +10,7 @@ is sent, there is nothing.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections import Counter, OrderedDict
@@ -57,6 +58,8 @@ MOST_VISITS: Final = 10_000
 """Pages whose person is remembered: as many as Gradio remembers the state of."""
 MOST_OF_ONE: Final = 200
 """Of them those of one person: beyond these their own are forgotten, and nobody else's."""
+BEAT: Final = 4.0
+"""Seconds after which a silent stream says that it lives; Gradio's own 15 are more than the 10 of many proxies."""
 
 
 class Visits:
@@ -88,11 +91,15 @@ class Visits:
 
 
 class Shell:
-    """Wraps Gradio's application; ``language`` is that of the page before anyone chose."""
+    """Wraps Gradio's application; ``language`` is that of the page before anyone chose.
 
-    def __init__(self, app: ASGIApp, language: str) -> None:
+    No event stream is silent for much longer than ``beat`` seconds, and none is gathered up by a proxy.
+    """
+
+    def __init__(self, app: ASGIApp, language: str, beat: float = BEAT) -> None:
         self._app = app
         self._language = language
+        self._beat = beat
         self._visits = Visits()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -110,7 +117,11 @@ class Shell:
             scope = {**scope, "query_string": b""}  # deep links and themes by query are not for this page
         if path == "/":
             send = _Page(send, self._language).send
-        await self._app(scope, receive, send)
+        living = _Living(send, self._beat)
+        try:
+            await self._app(scope, receive, living.send)
+        finally:
+            await living.end()
 
     def _check(self, visits: list[object], scope: Scope) -> None:
         """Refuse whoever names a page that is not theirs.
@@ -206,3 +217,43 @@ class _Page:
         headers["Cache-Control"] = "no-store"
         await self._send(self._start)
         await self._send({"type": "http.response.body", "body": body})
+
+
+class _Living:
+    """A response that, when it is an event stream, says a comment wherever the events pause."""
+
+    def __init__(self, send: Send, beat: float) -> None:
+        self._send = send
+        self._beat = beat
+        self._turn = asyncio.Lock()
+        self._last = 0.0
+        self._beating: asyncio.Task[None] | None = None
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            if headers.get("content-type", "").startswith("text/event-stream"):
+                headers["X-Accel-Buffering"] = "no"
+                headers["Cache-Control"] = "no-store"
+                self._last = asyncio.get_running_loop().time()
+                self._beating = asyncio.create_task(self._beats())
+        elif not message.get("more_body"):
+            await self.end()
+        async with self._turn:
+            self._last = asyncio.get_running_loop().time()
+            await self._send(message)
+
+    async def end(self) -> None:
+        """Say nothing more."""
+        if self._beating is not None:
+            self._beating.cancel()
+            await asyncio.wait([self._beating])
+
+    async def _beats(self) -> None:
+        while True:
+            await asyncio.sleep(max(0.0, self._last + self._beat - asyncio.get_running_loop().time()))
+            async with self._turn:
+                now = asyncio.get_running_loop().time()
+                if now >= self._last + self._beat:
+                    self._last = now
+                    await self._send({"type": "http.response.body", "body": b":\n\n", "more_body": True})

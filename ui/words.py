@@ -33,6 +33,11 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
         "Votre session s'est terminée entre-temps : reconnectez-vous, puis reposez la question.",
         "Your session has ended meanwhile: sign in again, then ask once more.",
     ),
+    "connection_lost": (
+        "La connexion avec le service est interrompue. {} ; ce qui a été répondu est dans « Mes conversations ».",
+        "The connection with the service is broken. {}; what was answered is in “My conversations”.",
+    ),
+    "reload": ("Rechargez la page", "Reload the page"),
     "other_language": ("English", "Français"),
     "conversation": ("Conversation", "Conversation"),
     "new": ("Nouvelle conversation", "New conversation"),

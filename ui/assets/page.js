@@ -163,14 +163,61 @@ document.addEventListener("keydown", (event) => {
 	if (event.key === "Escape" && event.target.closest?.("#sources")) goBack();
 });
 
-// A session that has ended answers 401 to whatever the page does next, and only the browser sees that.
+// A session that has ended answers 401 to whatever the page does next, and only the browser sees that. It alone sees,
+// too, that the connection broke on which an answer was coming; Gradio then waits for ever.
 const ask = window.fetch;
 window.fetch = async (...given) => {
-	const response = await ask(...given);
+	const path = new URL(given[0]?.url ?? given[0], document.baseURI).pathname;
+	let response;
+	try {
+		response = await ask(...given);
+	} catch (error) {
+		if (path.includes("/queue/") && error.name !== "AbortError") setLost(true);
+		throw error;
+	}
 	const over = document.querySelector(".session-over");
 	if (over && (response.ok || response.status === 401)) setHidden(over, response.ok);
-	return response;
+	if (path.endsWith("/queue/join") && response.ok) setLost(false);
+	if (!path.endsWith("/queue/data") || !response.ok) return response;
+	return new Response(followed(response.body), { status: response.status, headers: response.headers });
 };
+
+let streams = 0;
+function followed(body) {
+	const reader = body.getReader();
+	streams += 1;
+	const ended = () => {
+		streams -= 1;
+		setTimeout(() => setLost(streams === 0 && unfinished()), 2000);
+	};
+	return new ReadableStream({
+		async pull(out) {
+			try {
+				const { done, value } = await reader.read();
+				if (!done) return out.enqueue(value);
+				out.close();
+				ended();
+			} catch (error) {
+				out.error(error);
+				ended();
+			}
+		},
+		cancel(reason) {
+			ended();
+			return reader.cancel(reason);
+		},
+	});
+}
+
+function unfinished() {
+	const status = all("#conversation .status").at(-1);
+	return Boolean(status?.matches(".is-searching, .is-waiting, .is-drafting, .is-writing"));
+}
+
+function setLost(lost) {
+	const told = document.querySelector(".connection-lost");
+	if (told) setHidden(told, !lost);
+}
 
 const watched = { childList: true, subtree: true, attributes: true };
 const observer = new MutationObserver(() => {
