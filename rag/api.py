@@ -24,6 +24,7 @@ from rag import (
     api_corpora,
     api_documents,
     api_history,
+    api_idempotency,
     api_metrics,
     api_runs,
     api_search,
@@ -61,6 +62,8 @@ SEARCHES_AT_ONCE = 8
 """Searches and encodings of one person under way; more would only wait for each other's processors."""
 AUDITS_AT_ONCE = 2
 """Replays and verifications of one auditor under way: a replay may wait for the model, a verification reads all."""
+LAST_WRITES = 5.0
+"""Seconds that a server which stops waits for what is being carried out under a key, its sender there or not."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _PROBLEM = {
     "model": schemas.Problem,
@@ -179,6 +182,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         service.canary.start()
     yield
     service.answers.close()
+    await api_idempotency.ended(app, LAST_WRITES)
     if service.canary is not None:
         await run_in_threadpool(service.canary.close)
     await run_in_threadpool(service.upkeep.stop)

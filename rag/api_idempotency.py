@@ -3,7 +3,8 @@
 The header is that of the IETF's draft, ``Idempotency-Key``: 1 to 255 visible characters, which may stand in quotes.
 The endpoints themselves know nothing of it. What they check is checked before anything is kept, and a key counts for
 the same rights only, so that a response is never given again to somebody who has lost them. A response that is
-streamed is not kept. The boundary of a multipart body, which clients choose anew each time, makes no difference.
+streamed is not kept. Whoever leaves before the response finds it by sending the request again. The boundary of a
+multipart body, which clients choose anew each time, makes no difference.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from tempfile import SpooledTemporaryFile
 from typing import Any, Final
 
 from fastapi.routing import APIRoute
+from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive
 
 from rag.api_service import caller, served, unknown_corpus, visible
-from rag.errors import BadRequest, OperatorError
+from rag.errors import BadRequest, OperatorError, VaubanError
 from rag.idempotency import Claim, Given, Repeats
 from rag.types import Access, Principal
 
@@ -85,25 +87,69 @@ def _may_change(request: Request) -> bool:
 
 
 async def _once(request: Request, key: str, route: str, handle: Handler) -> Response:
-    """Carry a request out, unless it was carried out before under the same key."""
+    """Carry a request out, unless it was carried out before under the same key.
+
+    From the claim on it goes on when its sender leaves or the task that serves them is cancelled: what it has begun may
+    be past undoing, and whoever sends it again is to find what became of it.
+    """
+    body = SpooledTemporaryFile[bytes](_IN_MEMORY)  # closed by what goes on with it
+    try:
+        digest = await _digest(request, caller(request), body)
+    except BaseException:
+        body.close()
+        raise
+    carried = asyncio.create_task(_carried_out(request, key, digest, route, handle, body))
+    under_way = _under_way(request.app)
+    under_way.add(carried)
+    carried.add_done_callback(under_way.discard)
+    try:
+        return await asyncio.shield(carried)
+    except asyncio.CancelledError:
+        carried.add_done_callback(_left)
+        raise
+
+
+async def _carried_out(
+    request: Request, key: str, digest: str, route: str, handle: Handler, body: SpooledTemporaryFile[bytes]
+) -> Response:
     principal, repeats = caller(request), served(request).repeats
-    with SpooledTemporaryFile(_IN_MEMORY) as body:
-        digest = await _digest(request, principal, body)
+    with body:
         claimed = await run_in_threadpool(repeats.claim, principal.owner, key, digest, route)
         if isinstance(claimed, Given):
             await run_in_threadpool(_check_seen, request, principal)
             return Response(claimed.body, claimed.status, {**claimed.headers, REPLAYED: "true"})
         body.seek(0)
+        # Cancelled all the same, because the process ends: the claim stays, as that of one that died. Nobody can say
+        # what was done, and to send it again at once could do it twice.
         try:
             response = await handle(Request(request.scope, _again(body, request.receive)))
         except Exception:  # whatever it was, it is raised again
             await run_in_threadpool(repeats.release, claimed)
             raise
-        except BaseException:  # a task that is cancelled may wait for nothing more
-            asyncio.get_running_loop().run_in_executor(None, repeats.release, claimed)
-            raise
         await run_in_threadpool(_end, repeats, claimed, response)
         return response
+
+
+async def ended(app: Starlette, seconds: float) -> None:
+    """Wait for what is still being carried out, so that it is known what became of it; to be called when a server
+    stops."""
+    if under_way := _under_way(app):
+        await asyncio.wait(under_way, timeout=seconds)
+
+
+def _under_way(app: Starlette) -> set[asyncio.Task[Response]]:
+    """What is being carried out, whether or not somebody waits for it."""
+    if not hasattr(app.state, "repeatable"):
+        app.state.repeatable = set()
+    found: set[asyncio.Task[Response]] = app.state.repeatable
+    return found
+
+
+def _left(carried: asyncio.Task[Response]) -> None:
+    """Say what nobody is there to be told."""
+    error = None if carried.cancelled() else carried.exception()
+    if error is not None and not isinstance(error, VaubanError):
+        log.error("a request failed whose sender had left: %s", type(error).__name__)
 
 
 def _check_seen(request: Request, principal: Principal) -> None:

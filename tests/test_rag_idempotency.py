@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import secrets
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+import sqlalchemy as sa
 from fastapi import APIRouter, Request, Response
 from fastapi.testclient import TestClient
 from starlette.responses import StreamingResponse
 
 from rag import idempotency
 from rag.api import create_app
-from rag.api_idempotency import Repeatable
+from rag.api_idempotency import Repeatable, ended
 from rag.api_service import Caller
-from rag.database import Database
+from rag.database import Database, metadata
 from rag.errors import Conflict
 from rag.idempotency import Claim, Given, Repeats
 from rag.problems import Refusal
@@ -306,6 +310,125 @@ def test_the_body_reaches_the_endpoint_whole(workshop: Workshop) -> None:
     """Also one that does not stay in memory while its digest is made."""
     body = bytes(range(256)) * 6_000
     assert workshop.post(content=body, headers={"content-type": "application/octet-stream"}).json()["size"] == len(body)
+
+
+@dataclass
+class Slow:
+    """An application with one endpoint that writes when it is let, and who calls it."""
+
+    app: Any
+    go: threading.Event = field(default_factory=threading.Event)
+    begun: threading.Event = field(default_factory=threading.Event)
+    done: list[str] = field(default_factory=list)
+    fails: bool = False
+
+    def client(self) -> httpx.AsyncClient:
+        headers = {"Authorization": "Bearer alice", "Idempotency-Key": "k"}
+        return httpx.AsyncClient(
+            transport=httpx.ASGITransport(self.app), base_url="http://127.0.0.1:8080", headers=headers
+        )
+
+    async def left(self, client: httpx.AsyncClient) -> None:
+        """Send the request, and leave while it is being carried out."""
+        sent = asyncio.create_task(client.post("/slow", content=b"text"))
+        await asyncio.to_thread(self.begun.wait, 5)
+        sent.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sent
+
+
+@pytest.fixture
+def slow(repeats: Repeats, tmp_path: Path) -> Iterator[Slow]:
+    vauban = parts(tmp_path)
+    app = create_app(vauban, identity=People([ALICE]))
+    app.state.service = replace(app.state.service, repeats=repeats)
+    made = Slow(app)
+    router = APIRouter(route_class=Repeatable)
+
+    @router.post("/slow", status_code=201)
+    def write() -> dict[str, int]:
+        made.begun.set()
+        made.go.wait(5)
+        made.done.append("written")
+        if made.fails:
+            raise Conflict("not now", "pas maintenant", code="not_now")
+        return {"number": len(made.done)}
+
+    app.include_router(router)
+    yield made
+    made.go.set()
+    vauban.database.close()
+
+
+def test_what_was_begun_is_carried_out_once_though_its_sender_leaves(slow: Slow) -> None:
+    """Sent again meanwhile it is under way, and afterwards gets the response that nobody waited for."""
+
+    async def story() -> tuple[httpx.Response, httpx.Response]:
+        async with slow.client() as client:
+            await slow.left(client)
+            early = await client.post("/slow", content=b"text")
+            slow.go.set()
+            await ended(slow.app, 5)
+            return early, await client.post("/slow", content=b"text")
+
+    early, late = asyncio.run(story())
+    assert (early.status_code, early.json()["code"]) == (409, "idempotency_key_in_use")
+    assert (late.status_code, late.json()) == (201, {"number": 1})
+    assert late.headers["idempotency-replayed"] == "true"
+    assert slow.done == ["written"]
+
+
+def test_what_fails_after_its_sender_left_may_be_sent_again_at_once(slow: Slow) -> None:
+    slow.fails = True
+
+    async def story() -> httpx.Response:
+        async with slow.client() as client:
+            await slow.left(client)
+            slow.go.set()
+            await ended(slow.app, 5)
+            slow.fails = False
+            return await client.post("/slow", content=b"text")
+
+    assert asyncio.run(story()).json() == {"number": 2}
+
+
+def test_of_what_a_server_that_ended_left_open_nobody_says_that_it_was_not_done(slow: Slow) -> None:
+    """The claim stays for a while, as that of a process that was killed: to be told to wait doubles no write."""
+
+    async def cut() -> None:
+        async with slow.client() as client:
+            await slow.left(client)  # and the loop ends, the write still in its thread
+
+    async def again() -> httpx.Response:
+        async with slow.client() as client:
+            return await client.post("/slow", content=b"text")
+
+    asyncio.run(cut())
+    slow.go.set()
+    over = time.monotonic() + 5
+    while not slow.done and time.monotonic() < over:
+        time.sleep(0.01)
+    assert asyncio.run(again()).json()["code"] == "idempotency_key_in_use"
+    assert slow.done == ["written"]
+
+
+def test_a_server_that_stops_waits_for_what_is_being_written(slow: Slow) -> None:
+    """Within its bound; what became of it is then known to whoever asks the next one."""
+
+    async def story() -> None:
+        async with slow.app.router.lifespan_context(slow.app), slow.client() as client:
+            await slow.left(client)
+            threading.Timer(0.1, slow.go.set).start()
+
+    asyncio.run(story())
+    assert isinstance(slow.app.state.service.repeats.claim(*_asked(slow)), Given)
+
+
+def _asked(slow: Slow) -> tuple[str, str, str, str]:
+    """The request of :meth:`Slow.client`, as it stands in the table."""
+    with slow.app.state.service.repeats._database.reading() as connection:
+        row = connection.execute(sa.select(metadata.tables["repeatable"])).one()
+    return row.owner, "k", row.request, row.route
 
 
 def test_the_description_names_the_header(workshop: Workshop) -> None:
