@@ -10,9 +10,10 @@ from starlette.responses import StreamingResponse
 
 from rag import audit_schemas, paging, problems
 from rag.api_service import Administrator, Auditor, Served, check_unlimited
-from rag.audit import Head, RecordKind, Wanted
 from rag.auditing import Auditing, erasing, midnight
+from rag.heads import Head
 from rag.paging import USUAL, After, Limit
+from rag.records import RecordKind, Wanted
 from rag.schemas import Day, Text
 
 router = APIRouter(tags=["audit"])

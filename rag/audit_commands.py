@@ -18,10 +18,10 @@ from rich.console import Console
 from rich.table import Table
 
 from rag import audit_schemas
-from rag.audit import Head
 from rag.audit_schemas import AuditErased, AuditRecord, AuditReplay, AuditVerification
 from rag.auditing import Auditing, erasing, server_user
 from rag.command_line import day
+from rag.heads import Head
 from rag.home import Home, translated
 from rag.live import Connection
 from rag.recording import Asked, finish

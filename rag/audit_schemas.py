@@ -7,9 +7,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from rag.audit import Erased, RecordKind, Tamper, Verification
+from rag.erasure import Erased
+from rag.records import RecordKind
 from rag.replaying import Difference, Replay
 from rag.schemas import Day, Received, Sent, Text
+from rag.tampers import Tamper, Verification
 from rag.viewing import Shown, View
 
 MOST_HEADS = 10

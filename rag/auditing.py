@@ -7,11 +7,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from rag.audit import Draft, Erased, Erasing, Head, Record, RecordKind, Records, Verification, Wanted, ranges
+from rag.audit import Records
+from rag.erasure import Erased, Erasing
 from rag.errors import BadRequest, NotFound
+from rag.heads import Head
 from rag.recording import acting
+from rag.records import Draft, Record, RecordKind, Wanted, ranges
 from rag.replaying import Replay, Replaying, replay
 from rag.scope import PARIS, may_see
+from rag.tampers import Verification
 from rag.types import Access, Principal, Role
 from rag.viewing import Shown, View, Viewer
 

@@ -112,7 +112,7 @@ def write(
     Raises:
         Cancelled, DiskFull, StoreError: nothing is left behind.
     """
-    from rag.audit import HEAD_FILE  # here: most commands start without the library of databases
+    from rag.heads import HEAD_FILE  # here: most commands start without the library of databases
 
     start = time.perf_counter()
     with translated(target), _beside(target) as place:

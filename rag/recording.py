@@ -22,9 +22,11 @@ from enum import StrEnum
 from typing import Any, Final, Protocol
 
 from rag import scope
-from rag.audit import Draft, Record, RecordKind, Records, canonical
+from rag.audit import Records
 from rag.catalog import Catalog
 from rag.errors import CallerError, Cancelled, OperatorError, Overloaded, VaubanError
+from rag.records import Draft, Record, RecordKind
+from rag.sealing import canonical
 from rag.structured import Keyed, Listed, Shape, Text
 from rag.types import (
     Access,

@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final, Protocol
 
-from rag.audit import Record, RecordKind
 from rag.catalog import Catalog
 from rag.engine import Engine
 from rag.errors import BadRequest, Conflict, NotFound
 from rag.recording import Asked, Ended, Making, asked_in, digest_of, sha256
+from rag.records import Record, RecordKind
 from rag.seams import Generator
 from rag.types import Access, Answer, Principal
 

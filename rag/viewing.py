@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from rag.audit import Record, RecordKind
 from rag.readable import RESTING_ON_PASSAGES, Library, Readable
+from rag.records import Record, RecordKind
 from rag.types import Principal
 
 

@@ -9,8 +9,9 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from rag.audit import HEAD_FILE, _contents, _heads, _records
 from rag.database import Database
+from rag.heads import HEAD_FILE, HEADS
+from rag.records import CONTENTS, RECORDS
 
 Rows = list[dict[str, object]]
 
@@ -55,7 +56,7 @@ class Forger:
 
 
 def _key(table: sa.Table) -> sa.Column[int]:
-    return table.c.id if table is _heads else table.c.seq
+    return table.c.id if table is HEADS else table.c.seq
 
 
 def _changed(value: object, dice: random.Random) -> object:
@@ -79,7 +80,7 @@ def _changed(value: object, dice: random.Random) -> object:
 
 def alter(forger: Forger, dice: random.Random) -> str:
     """Any column of any row of any table but its key."""
-    table = dice.choice([_records, _records, _records, _contents, _contents, _heads])
+    table = dice.choice([RECORDS, RECORDS, RECORDS, CONTENTS, CONTENTS, HEADS])
     seq = dice.choice(forger.seqs(table))
     row = forger.one(table, seq)
     name = dice.choice([column.name for column in table.columns if column.name != _key(table).name])
@@ -92,22 +93,22 @@ def alter(forger: Forger, dice: random.Random) -> str:
 
 def remove(forger: Forger, dice: random.Random) -> str:
     """A record, with its content or without."""
-    seq = dice.choice(forger.seqs(_records))
-    forger.delete(_records, seq)
+    seq = dice.choice(forger.seqs(RECORDS))
+    forger.delete(RECORDS, seq)
     if dice.random() < 0.5:
-        forger.delete(_contents, seq)
+        forger.delete(CONTENTS, seq)
     return f"record {seq}"
 
 
 def close_up(forger: Forger, dice: random.Random) -> str:
     """Remove a record and give those after it its number and link."""
-    seqs = forger.seqs(_records)
+    seqs = forger.seqs(RECORDS)
     gone = dice.choice(seqs)
-    before = forger.one(_records, gone)["previous"]
-    for table in (_records, _contents):
+    before = forger.one(RECORDS, gone)["previous"]
+    for table in (RECORDS, CONTENTS):
         rows = [row for row in forger.rows(table) if row["seq"] != gone]
         for row in rows:
-            if table is _records and row["seq"] == gone + 1:
+            if table is RECORDS and row["seq"] == gone + 1:
                 row["previous"] = before
             assert isinstance(row["seq"], int)
             row["seq"] -= row["seq"] > gone
@@ -117,22 +118,22 @@ def close_up(forger: Forger, dice: random.Random) -> str:
 
 def truncate(forger: Forger, dice: random.Random) -> str:
     """The last records, with their contents."""
-    seqs = forger.seqs(_records)
+    seqs = forger.seqs(RECORDS)
     first = seqs[-dice.randint(1, min(20, len(seqs)))]
     for seq in range(first, seqs[-1] + 1):
-        forger.delete(_records, seq)
-        forger.delete(_contents, seq)
+        forger.delete(RECORDS, seq)
+        forger.delete(CONTENTS, seq)
     return f"from {first}"
 
 
 def reorder(forger: Forger, dice: random.Random) -> str:
     """Two records change places, with their contents or without, with their links or without."""
-    one, other = dice.sample(forger.seqs(_records), 2)
-    first, second = forger.one(_records, one), forger.one(_records, other)
+    one, other = dice.sample(forger.seqs(RECORDS), 2)
+    first, second = forger.one(RECORDS, one), forger.one(RECORDS, other)
     if dice.random() < 0.5:
         first["previous"], second["previous"] = second["previous"], first["previous"]
     for seq, row in ((one, second), (other, first)):
-        forger.set(_records, seq, **{name: value for name, value in row.items() if name != "seq"})
+        forger.set(RECORDS, seq, **{name: value for name, value in row.items() if name != "seq"})
     if dice.random() < 0.5:
         _exchange(forger, one, other)
     return f"{one} and {other}"
@@ -140,46 +141,44 @@ def reorder(forger: Forger, dice: random.Random) -> str:
 
 def swap(forger: Forger, dice: random.Random) -> str:
     """The contents of two records, with their keys."""
-    one, other = dice.sample(forger.seqs(_contents), 2)
+    one, other = dice.sample(forger.seqs(CONTENTS), 2)
     _exchange(forger, one, other)
     return f"contents of {one} and {other}"
 
 
 def _exchange(forger: Forger, one: int, other: int) -> None:
-    rows = {row["seq"]: row for row in forger.rows(_contents)}
+    rows = {row["seq"]: row for row in forger.rows(CONTENTS)}
     for seq, source in ((one, other), (other, one)):
-        forger.delete(_contents, seq)
+        forger.delete(CONTENTS, seq)
         if source in rows:
-            forger.insert(_contents, {**rows[source], "seq": seq})
+            forger.insert(CONTENTS, {**rows[source], "seq": seq})
 
 
 def duplicate(forger: Forger, dice: random.Random) -> str:
     """A copy of a record at the end, with its content or without."""
-    seqs = forger.seqs(_records)
+    seqs = forger.seqs(RECORDS)
     seq, end = dice.choice(seqs), seqs[-1] + 1
-    forger.insert(
-        _records, {**forger.one(_records, seq), "seq": end, "previous": forger.one(_records, end - 1)["hash"]}
-    )
-    if dice.random() < 0.5 and seq in forger.seqs(_contents):
-        forger.insert(_contents, {**forger.one(_contents, seq), "seq": end})
+    forger.insert(RECORDS, {**forger.one(RECORDS, seq), "seq": end, "previous": forger.one(RECORDS, end - 1)["hash"]})
+    if dice.random() < 0.5 and seq in forger.seqs(CONTENTS):
+        forger.insert(CONTENTS, {**forger.one(CONTENTS, seq), "seq": end})
     return f"{seq} as {end}"
 
 
 def invent(forger: Forger, dice: random.Random) -> str:
     """A record before the first, or a content of none."""
-    source = dice.choice(forger.seqs(_records))
+    source = dice.choice(forger.seqs(RECORDS))
     if dice.random() < 0.5:
-        forger.insert(_records, {**forger.one(_records, source), "seq": -dice.randint(0, 5)})
+        forger.insert(RECORDS, {**forger.one(RECORDS, source), "seq": -dice.randint(0, 5)})
         return "a record before the first"
-    end = forger.seqs(_records)[-1] + dice.randint(1, 9)
-    forger.insert(_contents, {**forger.one(_contents, dice.choice(forger.seqs(_contents))), "seq": end})
+    end = forger.seqs(RECORDS)[-1] + dice.randint(1, 9)
+    forger.insert(CONTENTS, {**forger.one(CONTENTS, dice.choice(forger.seqs(CONTENTS))), "seq": end})
     return f"a content of {end}"
 
 
 def forget(forger: Forger, dice: random.Random) -> str:
     """A content, without an erasure."""
-    seq = dice.choice(forger.seqs(_contents))
-    forger.delete(_contents, seq)
+    seq = dice.choice(forger.seqs(CONTENTS))
+    forger.delete(CONTENTS, seq)
     return f"content of {seq}"
 
 
@@ -188,7 +187,7 @@ def behead(forger: Forger, dice: random.Random) -> str:
     kind = dice.randrange(3)
     file = forger.home / HEAD_FILE
     if kind == 0:
-        forger.write(_heads, [])
+        forger.write(HEADS, [])
         return "no head"
     if kind == 1:
         file.unlink()

@@ -25,13 +25,14 @@ from ingest import manifest
 from rag import errors, problems
 from rag.__main__ import _assemble, app
 from rag.api import create_app
-from rag.audit import RecordKind, Tamper
 from rag.catalog import DocumentState
 from rag.entitlements import Entitlements
 from rag.errors import RejectReason, VaubanError
 from rag.recording import Ended
+from rag.records import RecordKind
 from rag.replaying import Difference
 from rag.settings import PREFIX, Login, Settings
+from rag.tampers import Tamper
 from rag.types import AsOfSource, DropReason, Found, NormRank, NoticeKind, Policy, Reason, Role, RunState, Status
 from rag.viewing import Shown
 from tests.rag_server import parts, serving

@@ -15,9 +15,9 @@ from fastapi.testclient import TestClient
 from rag.adapters.fake import OverlapReranker
 from rag.api import create_app
 from rag.api_service import served
-from rag.audit import RecordKind, Wanted
 from rag.keys import Keys
 from rag.recording import Asked, finish
+from rag.records import RecordKind, Wanted
 from rag.settings import Login
 from rag.types import Access, Principal, Question, Role, Turn
 from tests.rag_server import LEAVE, MEALS, QUESTION, TOKEN, Parts, Writer, parts

@@ -19,11 +19,15 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rag import audit
-from rag.audit import Draft, Erasing, Head, RecordKind, Records, Tamper, Wanted, canonical, ranges
+from rag.audit import Records
 from rag.database import Database
+from rag.erasure import Erasing
 from rag.errors import BadRequest, NotFound, SettingsError, StoreError
+from rag.heads import HEAD_FILE, HEADS, Head
 from rag.recording import Asked, finish
+from rag.records import CONTENTS, RECORDS, Draft, RecordKind, Wanted, ranges
+from rag.sealing import KEY_FILE, canonical
+from rag.tampers import Tamper
 from rag.types import Access, Principal, Question
 from tests import chain_tampers
 from tests.chain_tampers import Forger
@@ -122,7 +126,7 @@ def test_a_thousand_tampers_with_a_thousand_answers_are_all_found(tmp_path: Path
     for seed in range(1_000):
         home = tmp_path / "copy"
         home.mkdir()
-        for name in ("catalog.sqlite", audit.KEY_FILE, audit.HEAD_FILE):
+        for name in ("catalog.sqlite", KEY_FILE, HEAD_FILE):
             shutil.copy(vauban.home.root / name, home / name)
         database = Database.open(home / "catalog.sqlite")
         records = Records.open(database, home)
@@ -167,10 +171,10 @@ def test_the_record_that_was_tampered_with_is_named(kept: Kept) -> None:
     """Each way has its name."""
     kept.fill(9)
     forger = Forger(kept.database, kept.home)
-    forger.set(audit._records, 2, status="refused")
-    forger.set(audit._contents, 3, content='{"question":"autre"}')
-    forger.delete(audit._contents, 4)
-    forger.delete(audit._records, 6)
+    forger.set(RECORDS, 2, status="refused")
+    forger.set(CONTENTS, 3, content='{"question":"autre"}')
+    forger.delete(CONTENTS, 4)
+    forger.delete(RECORDS, 6)
     assert set(kept.verify()) == {
         (Tamper.ALTERED, 2),
         (Tamper.CONTENT_ALTERED, 3),
@@ -184,7 +188,7 @@ def test_the_record_that_was_tampered_with_is_named(kept: Kept) -> None:
 def test_every_column_of_every_table_is_held(tampered: Kept) -> None:
     """A column that is added to a table and not to what is sealed would be found here."""
     forger = Forger(tampered.database, tampered.home)
-    for table, key in ((audit._records, 7), (audit._contents, 7), (audit._heads, 1)):
+    for table, key in ((RECORDS, 7), (CONTENTS, 7), (HEADS, 1)):
         before = forger.one(table, key)
         for column in table.columns:
             changed = f"{before[column.name]}0" if isinstance(before[column.name], str) else 999
@@ -198,12 +202,12 @@ def test_a_cut_at_the_end_is_found_even_when_the_head_is_put_back(kept: Kept) ->
     """The database's head as it was then is signed; the file beside it has a later one."""
     kept.fill(5)
     forger = Forger(kept.database, kept.home)
-    head = forger.rows(audit._heads)
+    head = forger.rows(HEADS)
     kept.fill(3, 5)
     for seq in (6, 7, 8):
-        forger.delete(audit._records, seq)
-        forger.delete(audit._contents, seq)
-    forger.write(audit._heads, head)
+        forger.delete(RECORDS, seq)
+        forger.delete(CONTENTS, seq)
+    forger.write(HEADS, head)
     assert kept.verify() == [(Tamper.TRUNCATED, 6)]
 
 
@@ -225,8 +229,8 @@ def test_a_program_that_goes_on_over_a_tampered_end_raises_an_alarm_that_stays(k
     """The evidence would be overwritten otherwise."""
     kept.fill(4)
     forger = Forger(kept.database, kept.home)
-    forger.delete(audit._records, 4)
-    forger.delete(audit._contents, 4)
+    forger.delete(RECORDS, 4)
+    forger.delete(CONTENTS, 4)
     kept.records.append(answer(8))
     assert kept.records.page(Wanted(kind=RecordKind.ALARM))[0].body == {"found": "truncated"}
     assert (Tamper.REMOVED, 4) in kept.verify()
@@ -237,9 +241,9 @@ def test_a_program_that_goes_on_over_a_tampered_end_raises_an_alarm_that_stays(k
 def test_a_head_behind_the_database_is_no_tamper(kept: Kept) -> None:
     """A program that is killed between the two, or a power cut, leaves it so."""
     kept.fill(3)
-    file = (kept.home / audit.HEAD_FILE).read_bytes()
+    file = (kept.home / HEAD_FILE).read_bytes()
     kept.fill(3, 3)
-    (kept.home / audit.HEAD_FILE).write_bytes(file)
+    (kept.home / HEAD_FILE).write_bytes(file)
     assert kept.verify() == []
     Records.open(kept.database, kept.home).append(answer(9))
     assert kept.verify() == []
@@ -248,7 +252,7 @@ def test_a_head_behind_the_database_is_no_tamper(kept: Kept) -> None:
 def test_a_torn_line_of_the_head_leaves_the_other(kept: Kept) -> None:
     """The file is written without waiting for the disk."""
     kept.fill(4)
-    path = kept.home / audit.HEAD_FILE
+    path = kept.home / HEAD_FILE
     path.write_bytes(b"\0" * 60 + path.read_bytes()[60:])
     assert kept.verify() == []
 
@@ -284,8 +288,8 @@ def test_an_altered_record_is_not_believed(kept: Kept) -> None:
     """It cannot be read, nor replayed; in a list an alarm stands in its place."""
     kept.fill(3)
     forger = Forger(kept.database, kept.home)
-    forger.set(audit._records, 1, body="[]")
-    forger.set(audit._contents, 2, content='{"question":"autre"}')
+    forger.set(RECORDS, 1, body="[]")
+    forger.set(CONTENTS, 2, content='{"question":"autre"}')
     for number in "12":
         with pytest.raises(StoreError):
             kept.records.read(number)
@@ -301,7 +305,7 @@ def test_an_altered_record_is_not_believed(kept: Kept) -> None:
 
 def test_the_secret_is_this_users_alone(kept: Kept) -> None:
     """256 bits; a file that others may read is refused."""
-    path = kept.home / audit.KEY_FILE
+    path = kept.home / KEY_FILE
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert len(bytes.fromhex(path.read_text())) == 32
     path.chmod(0o640)
@@ -312,7 +316,7 @@ def test_the_secret_is_this_users_alone(kept: Kept) -> None:
 @pytest.mark.parametrize("written", [None, "", "abc", "zz" * 32, "ab" * 32])
 def test_another_secret_or_none_is_refused(kept: Kept, written: str | None) -> None:
     """What was sealed with the first could not be verified, and a new one would hide that."""
-    path = kept.home / audit.KEY_FILE
+    path = kept.home / KEY_FILE
     path.unlink()
     if written is not None:
         path.write_text(written)
@@ -368,9 +372,9 @@ def test_what_was_erased_cannot_come_back(kept: Kept) -> None:
     """A content from a backup, put in its place again, is a finding."""
     kept.fill(2)
     forger = Forger(kept.database, kept.home)
-    row = forger.one(audit._contents, 1)
+    row = forger.one(CONTENTS, 1)
     kept.records.erase(Erasing(answer="chatcmpl-0"), ERASURE)
-    forger.insert(audit._contents, row)
+    forger.insert(CONTENTS, row)
     assert kept.verify() == [(Tamper.CONTENT_RESTORED, 1)]
 
 
@@ -474,7 +478,7 @@ def test_whatever_is_recorded_verifies_and_is_read_back(
         assert record.content is not None
         assert canonical(record.content) == whole
     with kept.database.writing() as connection:
-        row = connection.execute(sa.select(audit._contents.c.owner).where(audit._contents.c.seq == first + gone)).one()
+        row = connection.execute(sa.select(CONTENTS.c.owner).where(CONTENTS.c.seq == first + gone)).one()
     if row.owner:
         kept.records.erase(Erasing(person=row.owner), ERASURE)
     assert kept.verify() == []

@@ -13,12 +13,13 @@ from typer.testing import CliRunner
 
 from rag import __main__ as command
 from rag.api import create_app
-from rag.audit import Draft, RecordKind, Records
+from rag.audit import Records
 from rag.auditing import expired
 from rag.database import Database
 from rag.errors import VaubanError
 from rag.home import Server
 from rag.recording import Asked, finish
+from rag.records import Draft, RecordKind
 from rag.types import Question
 from tests.rag_server import QUESTION, TOKEN, Parts, Writer, parts, serving
 

@@ -14,9 +14,9 @@ from starlette.testclient import TestClient
 
 from rag import canary
 from rag.api import create_app
-from rag.audit import Wanted
 from rag.canary import Canary, CanaryState, Case, Outcome
 from rag.errors import SettingsError
+from rag.records import Wanted
 from tests.rag_server import QUESTION, Parts, Writer, parts
 
 GOOD = Case(id="conge", question=QUESTION, corpus="rh", document="conges", reference="article 4")

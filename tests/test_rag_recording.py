@@ -15,9 +15,9 @@ from fastapi.testclient import TestClient
 
 from rag import scope
 from rag.api import create_app
-from rag.audit import Draft, RecordKind
 from rag.errors import BadRequest, DiskFull
 from rag.recording import Asked, asked_in, finish, kept
+from rag.records import Draft, RecordKind
 from rag.structured import read
 from rag.types import Answer, Event, Moment, PassagesFound, Principal, Question, Role, Sampling, Turn
 from tests.rag_server import LEAVE, QUESTION, Parts, Writer, parts, serving, slow_writer

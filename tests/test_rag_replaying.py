@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from rag.audit import Draft, Erasing, RecordKind
+from rag.erasure import Erasing
 from rag.errors import BadRequest, Conflict
 from rag.recording import Asked, finish, kept
+from rag.records import Draft, RecordKind
 from rag.replaying import Difference, replay, rights_now
 from rag.types import Access, Corpus, Principal, Question, Synonyms, Turn
 from tests.rag_server import MEALS, QUESTION, Parts, Writer, chunk, document, parts
