@@ -7,6 +7,7 @@ From anybody else the same headers are taken out of the request before anything 
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -18,6 +19,9 @@ from rag.errors import SettingsError
 from rag.problems import Refusal
 from rag.types import Access, Principal
 
+_NAME: Final = re.compile(r"[A-Za-z0-9-]+")
+"""How a header that counts is called. With an underscore it is one that many proxies drop, and that others take for the
+same with a hyphen: whom the proxy names would count nowhere, or whoever a client names in its place."""
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _FORWARDED: Final = frozenset(
@@ -62,12 +66,27 @@ def networks(written: Iterable[str]) -> tuple[Network, ...]:
 
 @dataclass(frozen=True)
 class Proxies:
-    """What the headers of a request are worth."""
+    """What the headers of a request are worth.
+
+    Raises:
+        SettingsError: the table names a header that cannot count.
+    """
 
     trusted: Sequence[Network]
     table: Entitlements
     identifies: bool
     """Whether the proxies sign people in (mode ``proxy``), or only say how the server was reached."""
+
+    def __post_init__(self) -> None:
+        for place, name in self.table.headers.model_dump().items():
+            if name and not _NAME.fullmatch(name):
+                raise SettingsError(
+                    f"`headers.{place}` (setting `login_map`) is `{name}`: the name of a header has letters, digits "
+                    "and hyphens; servers drop one with an underscore, or take it for another",
+                    f"« headers.{place} » (réglage « login_map ») vaut « {name} » : le nom d'un en-tête a des lettres, "
+                    "des chiffres et des traits d'union ; avec un trait bas, des serveurs le suppriment ou le prennent "
+                    "pour un autre",
+                )
 
     def admit(self, scope: Scope) -> Principal | None:
         """Take the proxies' headers out of a request, and heed them where they come from a trusted one.

@@ -21,8 +21,10 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from rag.api import create_app
+from rag.entitlements import Entitlements
 from rag.identity import Identity
 from rag.keys import Keys
+from rag.proxies import Proxies, networks
 from rag.sessions import sessions
 from rag.types import Access, Principal, Role
 from tests.identity_provider import AUDIENCE, ISSUER, KEYS, token
@@ -337,6 +339,24 @@ def test_a_proxy_that_lets_its_clients_headers_through_is_refused(
 @pytest.mark.parametrize("name", ["X_Remote_User", "X-Remote_User", "X-Remote-User ", "Remote-User", "X-Remote-Users"])
 def test_a_header_that_is_only_spelled_alike_names_nobody(proxied: World, name: str) -> None:
     assert proxied.client.get("/v1/models", headers=[(name, "marie")]).status_code in {400, 401}
+
+
+def test_beside_the_right_header_one_with_an_underscore_adds_nothing(proxied: World) -> None:
+    """Gateways that take the two for one would make it another name, or more groups; nothing behind sees it at all."""
+    said = {
+        "X-Remote-User": "marie",
+        "X_Remote_User": "directrice",
+        "X_Remote_Groups": "/agents",
+        "X_FORWARDED_HOST": "x",
+    }
+    seen = proxied.get("/v1/corpora", **said).json()["data"]
+    assert [corpus["name"] for corpus in seen] == ["rh"]
+    headers = [(name.encode(), value.encode()) for name, value in said.items()]
+    scope: dict[str, Any] = {"type": "http", "headers": headers, "client": ("10.0.0.5", 1), "scheme": "http"}
+    table = Entitlements()
+    person = Proxies(networks(["10.0.0.5"]), table, identifies=True).admit(scope)
+    assert person is not None
+    assert (person.name, person.groups, scope["headers"]) == ("marie", frozenset(), [])
 
 
 def test_the_proxy_says_how_the_server_is_reached(proxied: World) -> None:
