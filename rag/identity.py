@@ -20,6 +20,7 @@ import hmac
 import ipaddress
 import logging
 import secrets
+import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -54,6 +55,9 @@ SHORTEST_KEY: Final = 24
 """Characters of the shared API key: 24 hexadecimal digits are 96 bits, beyond guessing over a network."""
 AT_ONCE: Final = 8
 """Requests whose credentials are looked at together."""
+MOST_NOTES: Final = 256
+"""Notes that a credential is used which wait for the database; beyond them they are dropped. The next request notes it
+again, and that one was last used a minute earlier costs nobody anything."""
 COOKIE: Final = "vauban_session"
 SECURE_COOKIE: Final = f"__Host-{COOKIE}"
 """The name where cookies are ``Secure``: browsers then let no other host or path set it."""
@@ -86,6 +90,8 @@ class Identity:
         self._provider = None if Login.OIDC not in self.modes else provider(settings, table)
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="identity")
         self._notes = ThreadPoolExecutor(1, thread_name_prefix="identity-notes")
+        self._places = threading.Semaphore(MOST_NOTES)
+        self.notes_dropped = 0
 
     @property
     def open(self) -> bool:
@@ -244,8 +250,23 @@ class Identity:
 
     def _note(self, write: Callable[..., None], what: object) -> None:
         """Write down that something is used, after the request: a busy database makes nobody wait for that."""
-        with suppress(RuntimeError):  # the server stops
-            self._notes.submit(_noted, write, what)
+        if not self._places.acquire(blocking=False):
+            if not self.notes_dropped:
+                log.warning("notes of the use of credentials are dropped: the database is slow")
+            self.notes_dropped += 1  # roughly: two at once may count as one
+            return
+        try:
+            self._notes.submit(self._noted, write, what)
+        except RuntimeError:  # the server stops
+            self._places.release()
+
+    def _noted(self, write: Callable[..., None], what: object) -> None:
+        try:
+            write(what)
+        except VaubanError as error:
+            log.warning("the use of a credential could not be noted: %s", error.code)
+        finally:
+            self._places.release()
 
 
 def provider(settings: Settings, table: Entitlements) -> oidc.Verifier:
@@ -289,8 +310,8 @@ def check_exposure(settings: Settings) -> None:
             "`login` names proxy: list the addresses of the reverse proxies in `VAUBAN_PROXIES`",
             "« login » contient proxy : indiquez les adresses des serveurs mandataires dans « VAUBAN_PROXIES »",
         )
-    networks(settings.proxies)
     table = Entitlements.load(settings.login_map)
+    Proxies(networks(settings.proxies), table, Login.PROXY in settings.login)
     if Login.OIDC in settings.login:
         provider(settings, table)
     if not settings.signs_in and not is_loopback(settings.host):
@@ -363,10 +384,3 @@ def _same(given: str, secret: str) -> bool:
 def _mark(secret: str) -> str:
     """What tells that a session was begun with this shared key, and not with the one before it."""
     return hashlib.sha256(b"vauban shared key\0" + secret.encode()).hexdigest()
-
-
-def _noted(write: Callable[..., None], what: object) -> None:
-    try:
-        write(what)
-    except VaubanError as error:
-        log.warning("the use of a credential could not be noted: %s", error.code)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from starlette.datastructures import Headers
 
 from rag.database import Database
 from rag.errors import SettingsError
-from rag.identity import Identity, check_exposure
+from rag.identity import MOST_NOTES, Identity, check_exposure
 from rag.keys import Keys
 from rag.problems import Refusal
 from rag.sessions import IDLE, LONGEST, Sessions
@@ -231,6 +233,44 @@ def test_a_mode_that_is_switched_off_takes_its_sessions_along(identity: Identity
     other = Identity(Settings.load({"VAUBAN_API_KEY": KEY}), LOCAL, database)
     assert refused(other, cookie(session))
     assert refused(other, bearer(secret))
+
+
+def test_a_database_that_hangs_lets_no_notes_pile_up(
+    identity: Identity, database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """People are recognised all the same; what is too many is dropped, counted and said once, and then noted again."""
+    noted: list[object] = []
+    hangs = threading.Event()
+
+    def used(_: Keys, key: object) -> None:
+        hangs.wait(5)
+        noted.append(key)
+
+    monkeypatch.setattr(Keys, "used", used)
+    _, secret = Keys(database).create(MARIE, 1, further=True)
+    for _ in range(MOST_NOTES + 50):
+        assert who(identity, bearer(secret)).principal.name == MARIE.name
+    assert identity.notes_dropped == 50
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    hangs.set()
+    over = time.monotonic() + 5
+    while len(noted) < MOST_NOTES and time.monotonic() < over:
+        time.sleep(0.01)
+    who(identity, bearer(secret))
+    identity.close()
+    assert len(noted) == MOST_NOTES + 1
+
+
+@pytest.mark.parametrize("name", ["X_Remote_User", "X-Remote_User", "X Remote User", "X-Remote-User:", "é"])
+def test_a_header_that_servers_drop_or_take_for_another_stops_the_start(tmp_path: Path, name: str) -> None:
+    """Whatever it is to say, and in whichever mode: with it, somebody's groups would be nobody's, or anybody's."""
+    for place in ("name", "groups", "clearance", "roles"):
+        table = tmp_path / f"{place}.toml"
+        said = {"name": "X-User", place: name}
+        table.write_text("\n".join(["[headers]", *(f'{key} = "{value}"' for key, value in said.items())]), "utf-8")
+        with pytest.raises(SettingsError, match=rf"headers\.{place}") as refused:
+            check_exposure(Settings.load({"VAUBAN_LOGIN_MAP": str(table)}))
+        assert name in refused.value.fr
 
 
 def test_nothing_of_it_shows_when_it_is_printed(identity: Identity, database: Database) -> None:
