@@ -102,7 +102,10 @@ class Records:
                     "base, indiquez à chacun le même fichier par le réglage « audit_key »",
                     code="audit_key",
                 )
-        return cls(database, keys, HeadFile(home / HEAD_FILE, keys))
+            file = HeadFile(home / HEAD_FILE, keys)
+            if heads.last(connection) == NOTHING and heads.said(connection, keys) == NOTHING:
+                file.begin()  # while nobody writes: the second record may come before the first one's head is noted
+        return cls(database, keys, file)
 
     # --- writing
 

@@ -149,6 +149,11 @@ class HeadFile:
             return None, FileState.BROKEN
         return max(heads, key=lambda head: head.count), FileState.WHOLE
 
+    def begin(self) -> None:
+        """Make the file, where there is none, before the first record: one that is missing later was removed."""
+        if not self._path.exists():
+            write_atomically(self._path, self._line(NOTHING) * 2)
+
     def note(self, head: Head) -> None:
         """Write a head; one that cannot be written is behind, which :func:`rag.tampers.verify` allows for."""
         with self._writing:

@@ -257,6 +257,18 @@ def test_a_torn_line_of_the_head_leaves_the_other(kept: Kept) -> None:
     assert kept.verify() == []
 
 
+def test_the_second_record_may_come_before_the_head_of_the_first_is_noted(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two first questions at once are no tampering: the file of the head is there before any record."""
+    with monkeypatch.context() as slow:
+        slow.setattr(kept.records._file, "note", lambda head: None)
+        kept.fill(1)
+    Records.open(kept.database, kept.home).append(answer(1))
+    assert kept.records.head.count == 2
+    assert kept.verify() == []
+
+
 def test_many_threads_write_one_chain(kept: Kept) -> None:
     """Of two programs as well."""
     other = Records.open(kept.database, kept.home)
