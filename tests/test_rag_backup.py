@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import os
@@ -224,3 +225,79 @@ def test_what_could_not_be_whole_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OperatorError) as refused:
         backup.check(settings.model_copy(update={"database_url": "postgresql://h/d"}), tmp_path / "new")
     assert "pg_dump" in refused.value.en
+
+
+# --- holes ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\0", b"a", bytes(8), bytes(4) + b"abcd" + bytes(9), b"abcd" + bytes(8) + b"e"]
+)
+@pytest.mark.parametrize("sparse", [True, False])
+def test_a_file_with_holes_is_copied_as_it_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, *, sparse: bool
+) -> None:
+    """Whether the zeros were written or left out: the checksum is of all that is not a whole block of zeros."""
+    monkeypatch.setattr(backup, "_BLOCK", 4)
+    monkeypatch.setattr(backup, "_HOLE", bytes(4))
+    source = tmp_path / "source"
+    source.write_bytes(content.rstrip(b"\0") if sparse else content)
+    os.truncate(source, len(content))
+    sealed = backup._file(source, tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == content
+    holes = {place for start, length in sealed.holes for place in range(start, start + length)}
+    assert holes == {
+        place for place in range(len(content) // 4 * 4) if content[place // 4 * 4 : place // 4 * 4 + 4] == bytes(4)
+    }
+    kept = bytes(byte for place, byte in enumerate(content) if place not in holes)
+    assert sealed.sha256 == hashlib.sha256(kept).hexdigest()
+    assert backup._file(source, tmp_path / "whole", holes=False).sha256 == hashlib.sha256(content).hexdigest()
+
+
+def test_what_was_never_written_is_not_read(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A segment that reserves gigabytes takes no longer than its few bytes, into the backup and out of it."""
+    segment = home.index / "shard" / "segment"
+    os.truncate(segment, 8 << 30)
+    read: list[int] = []
+    pread = os.pread
+
+    def counted(descriptor: int, length: int, offset: int) -> bytes:
+        read.append(length)
+        return pread(descriptor, length, offset)
+
+    monkeypatch.setattr(os, "pread", counted)
+    backup.write(home, tmp_path / "backup")
+    backup.restore(tmp_path / "backup", tmp_path / "again")
+    assert 0 < sum(read) < 100 << 20
+    copied = tmp_path / "again" / "index" / "shard" / "segment"
+    assert (copied.stat().st_size, copied.stat().st_blocks < 10_000) == (8 << 30, True)
+
+
+def test_a_hole_that_was_filled_is_found(home: Home, tmp_path: Path) -> None:
+    """Its zeros are part of what was backed up, though no checksum covers them."""
+    (home.index / "shard" / "segment").write_bytes(b"s" + bytes(2**20) + b"e")
+    backup.write(home, tmp_path / "backup")
+    with (tmp_path / "backup" / "index" / "shard" / "segment").open("r+b") as copied:
+        copied.seek(2**19)
+        copied.write(b"x")
+    with pytest.raises(BadRequest) as raised:
+        backup.restore(tmp_path / "backup", tmp_path / "again")
+    assert raised.value.code == "damaged_backup"
+
+
+def test_a_backup_of_the_first_format_is_restored(home: Home, tmp_path: Path) -> None:
+    """Its checksums are of all bytes, zeros as well."""
+    target = tmp_path / "backup"
+    backup.write(home, target)
+    path = target / backup.MANIFEST
+    said = json.loads(path.read_text())
+    for name, one in said["files"].items():
+        del one["holes"]
+        one["sha256"] = hashlib.sha256((target / name).read_bytes()).hexdigest()
+    lines = [f"{name}\n" for name in said["folders"]]
+    lines += [f"{one['sha256']} {one['size']} {name}\n" for name, one in said["files"].items()]
+    said |= {"vauban_backup": 1, "digest": hashlib.sha256("".join(lines).encode()).hexdigest()}
+    path.write_text(json.dumps(said))
+    backup.restore(target, tmp_path / "again")
+    segment = Path("index") / "shard" / "segment"
+    assert (tmp_path / "again" / segment).read_bytes() == (home.root / segment).read_bytes()
