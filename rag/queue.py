@@ -84,8 +84,10 @@ class Line:
 
     One person's tickets keep their order. With one place, who has nothing else in line or under way waits for the
     turn under way and at most one turn of each other person in line at that moment; those who come later, and those
-    who ask again, stand behind. Who keeps several requests in line lets pass those who come while the turn after one
-    of theirs is under way, and nobody else. The same calls give the same order.
+    who ask again, stand behind. So the position of who has nothing else in line or under way never gets worse, however
+    many places there are. Who keeps several requests lets pass those who come while a turn of theirs or the one after
+    it is under way, and nobody else: also who broke one off and asks again before the model has let go of it. The same
+    calls give the same order.
     """
 
     def __init__(self) -> None:

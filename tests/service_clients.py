@@ -224,7 +224,7 @@ def _take(event: Mapping[str, Any], seen: Seen, at: float, reached: Callable[[st
     if vauban.get("passages") is not None and seen.passages is None:
         seen.passages = at
         reached("reading")
-    if vauban.get("waiting") is not None:
+    if vauban.get("waiting"):
         seen.positions.append(vauban["waiting"])
         reached("waiting")
     if vauban.get("timings"):
@@ -320,13 +320,18 @@ def summary(found: Sequence[Seen], persons: Sequence[Person], *, leaving: int = 
         "passages": [round(quantile(passages, share), 2) for share in (0.5, 0.95)],
         "longest_silence": round(max((seen.silence for seen in found), default=0.0), 2),
         "first_position": max((seen.positions[0] for seen in found if seen.positions), default=0),
-        "moved_back": sum(moved_back(seen) for seen in found),
+        "moved_back": sum(moved_back(seen) for seen in found if seen.person in staying),
         "moves_back": [(seen.person, seen.positions) for seen in found if moved_back(seen)][:5],
+        "moved_back_after_leaving": sum(moved_back(seen) for seen in found if seen.person not in staying),
     }
 
 
 def moved_back(seen: Seen) -> bool:
-    """Whether somebody with nothing else in line was passed by others: the queue promises that nobody is."""
+    """Whether the place that was told got worse.
+
+    The queue promises those with nothing else in line or under way that it does not. Who leaves and asks again at once
+    may have the request before still there, and then lets others pass.
+    """
     return any(later > earlier for earlier, later in zip(seen.positions, seen.positions[1:], strict=False))
 
 
@@ -352,7 +357,8 @@ def idle_within(url: str, who: Person, seconds: float) -> float:
     began = time.monotonic()
     while (spent := time.monotonic() - began) < seconds:
         view = live(url, who)
-        if not view["answers"] and not view["queue"]["waiting"] and not view["queue"]["serving"]:
+        queue = view["queue"] or {"waiting": 0, "serving": 0}  # there may be no model
+        if not view["answers"] and not queue["waiting"] and not queue["serving"]:
             return spent
         time.sleep(0.02)
     return float("inf")

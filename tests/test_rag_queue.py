@@ -130,6 +130,37 @@ def test_a_newcomer_waits_for_at_most_one_turn_of_each_other_person(steps: list[
     assert not bound
 
 
+@settings(max_examples=300, deadline=None)
+@given(st.integers(1, 4), STEPS)
+def test_the_place_of_who_asks_one_thing_never_gets_worse(places: int, steps: list[tuple[str, int]]) -> None:
+    """Whatever others do, at any number of places: nobody passes who has nothing else in line or under way."""
+    line = Line()
+    under_way: list[Ticket] = []
+    told: dict[Ticket, int] = {}
+    for step, number in steps:
+        waiting = list(line.positions())
+        if step == "join":
+            owner = f"person {number}"
+            alone = not line.waiting(owner) and owner not in [ticket.owner for ticket in under_way]
+            if not alone:  # and from now on the one before is not alone either
+                told = {ticket: place for ticket, place in told.items() if ticket.owner != owner}
+            ticket = line.join(owner)
+            if alone:
+                told[ticket] = line.positions()[ticket]
+        elif step == "leave" and waiting:
+            line.leave(waiting[number % len(waiting)])
+        elif step == "next":
+            if len(under_way) == places:
+                line.end(under_way.pop(0).owner)
+            if len(line):
+                under_way.append(called(line))
+        now = line.positions()
+        told = {ticket: place for ticket, place in told.items() if ticket in now}
+        for ticket, place in told.items():
+            assert now[ticket] <= place, "somebody passed whom he should not"
+            told[ticket] = now[ticket]
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=30))
 def test_the_position_told_is_the_order_of_the_turns(owners: list[int]) -> None:
