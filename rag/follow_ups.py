@@ -2,7 +2,8 @@
 
 A fragment ("et pour les contractuels ?", "en 2023 ?") takes the place of the part of the earlier question that is of
 its sort: people for people, date for date, object for object. A pronoun ("est-elle imposable ?") becomes the noun that
-it stands for. What asks on ("depuis quand ?") or fits nowhere is led by the earlier question, whole.
+it stands for. What asks on ("depuis quand ?") or fits nowhere is led by the earlier question, whole. No noun and no
+number that a follow-up adds is ever lost: a part that would lose one is not put in the place of another.
 """
 
 from __future__ import annotations
@@ -36,15 +37,21 @@ _BARE: Final = re.compile(
     r"avec quoi|a quoi|since when|until when|from when|(?:for )?how (?:long|many|much|often|soon)|why(?: not)?|how|"
     r"where|when|which ones?|who|by whom|to whom)"
 )
-_CONDITION: Final = re.compile(r"(?:si |s'il|au cas ou |en cas d|lorsqu|(?:what )?if |even if |meme si |unless )")
+_CONDITION: Final = re.compile(
+    r"(?:si |s'il|au cas ou |en cas d|lorsqu|quand (?:on|je|l'on|nous) |(?:what )?if |even if |meme si |unless |"
+    r"when (?:i|you|we|one) )"
+)
 _RELATIVE: Final = re.compile(
     r"(?:(?:l'|la |le |les |the |d')?(?:annee|an|mois|semaine|jour|year|month|week)s? "
-    r"(?:suivante?|precedente?|apres|avant|before|after)s?|(?:la |the )?\w+ fois|the \w+ time)"
+    r"(?:suivante?|precedente?|apres|avant|before|after)s?|(?:la |the )?\w+ fois|the \w+ time|"
+    r"(?:la nuit|le (?:jour|matin|soir|week-end|lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche)|les jours feries)|"
+    r"abroad|overseas|remotely|at night|(?:at|on) weekends)"
 )
 _PARALLEL: Final = re.compile(
     r"^(?:(?:combien|how (?:much|many))\s+(?!(?:de|d|of)\b)|(?:celles?|celui|ceux)\s+)", re.IGNORECASE
 )
 """What a fragment repeats of the question before it: "et combien pour un PACS ?", "et celle d'un plongeur ?"."""
+_FOR: Final = re.compile(r"(?:pour|chez|for)\b ?")
 
 
 def is_follow_up(question: str) -> bool:
@@ -68,6 +75,7 @@ def joined(text: str, before: str) -> str:
     for rule in (
         _bare,
         _people_for_people,
+        _person,
         _conditional,
         _date_for_date,
         _fragment_for_part,
@@ -76,7 +84,7 @@ def joined(text: str, before: str) -> str:
         _dependent,
     ):
         found = rule(own, before)
-        if found is not None:
+        if found is not None and _keeps(found, own):
             return clean(found)
     return f"{before} {_capital(text)}"
 
@@ -85,11 +93,27 @@ def _read(text: str) -> tuple[str, bool]:
     """A question without the words that only link it ("et", "même question", "what about"), and whether it had some."""
     text = clean(text).rstrip(" ?!.")
     opening = _OPENING.match(folded(text))
-    return _without_tail(text[opening.end() :] if opening else text), opening is not None
+    own = _without_tail(text[opening.end() :] if opening else text)
+    repeated = _PARALLEL.match(own)
+    if repeated and topics.only_people(folded(own[repeated.end() :])):  # "combien pour un agent à temps partiel ?"
+        return own[repeated.end() :], True
+    return own, opening is not None
+
+
+def _keeps(found: str, own: str) -> bool:
+    """Whether each noun and number of the follow-up is in what was made of it, whatever its number."""
+    said = folded(found)
+    return all(word.rstrip("sx") in said for phrase in phrases(own) for word in phrase.words)
 
 
 def _without_tail(text: str) -> str:
-    return re.sub(r"[\s,]+(?:alors|du coup|dans ce cas|then|in that case|svp|stp)$", "", text, flags=re.IGNORECASE)
+    return re.sub(
+        r"(?:[\s,]+(?:alors|du coup|dans ce cas|then|in that case|svp|stp)|"
+        r",\s*(?:(?:c'est )?combien|qu'en est-il|how (?:much|many)))$",
+        "",
+        text,
+        flags=re.IGNORECASE,
+    )
 
 
 def _bare(own: str, before: str) -> str | None:
@@ -103,7 +127,8 @@ def _people_for_people(own: str, before: str) -> str | None:
     if named is None:
         return None
     dimension, match = named
-    new = own[match.start("noun") : match.end("noun")]
+    new, more = own[match.start("noun") : match.end("noun")], own[match.end() :]
+    before = _cleared(before, more)
     for old in topics.people()[dimension].finditer(folded(before)):
         determiner = (old["det"] or "").strip()
         new_there = _numbered(new, old["noun"], determiner) if dimension == "status" else new
@@ -111,14 +136,55 @@ def _people_for_people(own: str, before: str) -> str | None:
         head = before[:start]
         if determiner and dimension == "status":
             head = before[: old.start("det")] + _elided(before[old.start("det") : start], new_there)
-        return _capital_like(before, head + new_there + before[old.end("noun") :])
-    if match["prep"] or dimension == "time":
-        added = own[match.start() : match.end()]
+        return _capital_like(before, head + new_there + more + before[old.end("noun") :])
+    if match["prep"] or (dimension == "time" and not is_english(before)):
+        added = own[match.start() :]
         added = added if match["prep"] else f"à {added}"
     else:
         determiner = "" if match["det"] or is_english(before) or folded(new).endswith("s") else "un "
-        added = f"{'for' if is_english(before) else 'pour'} {determiner}{own[match.start() : match.end()]}"
+        added = f"{'for' if is_english(before) else 'pour'} {determiner}{own[match.start() :]}"
     return _appended(before, added)
+
+
+def _cleared(before: str, more: str) -> str:
+    """The question before, without the working time, category and day that ``more`` names anew."""
+    plain = folded(more)
+    for dimension, pattern in topics.people().items():
+        old = pattern.search(folded(before))
+        if dimension != "status" and old and pattern.search(plain):
+            before = f"{before[: old.start()].rstrip()} {before[old.end() :].lstrip()}"
+    old = topics.date(folded(before))
+    if old and topics.date(plain):
+        before = f"{before[: old.start()].rstrip()} {before[old.end() :].lstrip()}"
+    return before
+
+
+def _person(own: str, before: str) -> str | None:
+    """ "Et pour une femme enceinte ?": anybody else, in the place of the people of the question before."""
+    plain = folded(own)
+    lead = _FOR.match(plain)
+    named = own[lead.end() if lead else 0 :]
+    said = phrases(named)
+    english = is_english(before)
+    if not said or said[0].at > 5 or said[0].of or topics.ASKS.search(plain):
+        return None
+    # The head of an English noun is its last word, and a fragment is too short to show its language.
+    if said[0].words[-1 if english else 0] not in listed("persons"):
+        return None
+    people = [
+        old
+        for old in phrases(before)
+        if not old.of and (topics.is_people(before, old) or old.head in listed("persons"))
+    ]
+    if not people:
+        return _appended(_cleared(before, own), f"{'for' if english else 'pour'} {named}")
+    old = people[-1]
+    start = before[old.start : old.at].strip().split()[:1] if old.preposition else []
+    if old.preposition in {"du", "des", "au", "aux"}:
+        return None
+    return _capital_like(
+        before, before[: old.start] + " ".join([*start, named]) + before[topics.whole_end(before, old) :]
+    )
 
 
 def _numbered(new: str, old: str, determiner: str) -> str:
@@ -287,15 +353,20 @@ def _object_for_object(own: str, said: Sequence[Phrase], before: str) -> str | N
         [old for old in places if old.head == first.head]
         or [old for old in places if (old.definite, old.preposition) == (first.definite, first.preposition)]
         or [old for old in places if old.preposition == first.preposition != ""]
-        or (tops if len(tops) == 1 else [])
+        or (tops if len(tops) == 1 and not _adds(first) else [])
         or [old for old in places if old.definite is first.definite is False]
     )
     if not alike:
-        return None
+        return _appended(before, own) if _adds(first) else None
     old = alike[-1] if first.definite is False else alike[0]
     noun = own[first.at :]
     end = topics.whole_end(before, old) if first.definite is not False or len(said) > 1 or not old.of else old.end
     return _capital_like(before, before[: old.start] + _governed(old, first, own, noun) + before[end:])
+
+
+def _adds(said: Phrase) -> bool:
+    """Whether a fragment says for what one more case the question is asked, rather than of what else."""
+    return said.preposition in {"pour", "for"} and said.definite is False
 
 
 def _governed(old: Phrase, new: Phrase, own: str, noun: str) -> str:

@@ -157,6 +157,6 @@ def _is_infinitive(token: str, preposition: str) -> bool:
     """Whether a word after a preposition, or by itself, is what somebody does and no noun."""
     if token in listed("light_verbs"):
         return True
-    if token in listed("nouns") or not _INFINITIVE.fullmatch(token):
+    if token in listed("nouns") | listed("measures") or not _INFINITIVE.fullmatch(token):
         return False
     return preposition in {"", "pour", "a", "de", "d'", "sans", "par"}

@@ -44,7 +44,7 @@ CLITIC: Final = re.compile(
 CLAUSE: Final = re.compile(r"\b(?:cela|ca)\b(?! (?:coute|fait|dure|prend))")
 """What stands for all that was said."""
 DEMONSTRATIVE: Final = re.compile(
-    r"\b(?P<pointer>cet|cette|ces|ce|this|that|these|those)\s+(?P<noun>(?!(?:que|qui|dont|is|are|you|i|we|they|he|she|it|the|your|my)\b)[a-z-]{3,})"
+    r"(?<!-)\b(?P<pointer>cet|cette|ces|ce|this|that|these|those)\s+(?P<noun>(?!(?:que|qui|dont|is|are|you|i|we|they|he|she|it|the|your|my)\b)[a-z-]{3,})"
 )
 ENGLISH_PRONOUN: Final = re.compile(r"\b(?:it|they|them)\b")
 _MONTH: Final = (
@@ -61,8 +61,11 @@ _DATE: Final = re.compile(
     rf"\b(?:aujourd'hui|maintenant|actuellement|desormais|a present|de nos jours|now|today|nowadays|last year)\b)"
 )
 _NOT_A_DATE: Final = re.compile(r"(?:n[°o]|num|numero|article|decret|arrete|loi|circulaire|note|decision)\s*\S*\s*$")
-_WHO_EXACTLY: Final = re.compile(r"(?: (?:de|d'|du|des|en|a|of|with|on) ?(?:\S+ ?){1,3})?")
-"""What may follow the people of a fragment: "contractuels de droit public"."""
+_WHO_EXACTLY: Final = re.compile(
+    r"(?: (?!a droit)(?:de|d'|du|des|en|a|au|aux|avec|sans|sous|depuis|qui|of|with|without|on|under|over|in|working) ?"
+    r"(?:\S+ ?){1,6})?"
+)
+"""What may follow the people of a fragment: "contractuels de droit public", "un agent à temps partiel en 2023"."""
 _PEOPLE_HEADS: Final = (
     "agents?|personnels?|employes?|employees?|salaries?|salariees?|collegues?|staff|workers?|people|member of staff"
 )

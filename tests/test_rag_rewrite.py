@@ -13,8 +13,9 @@ import pytest
 from eval.cases import golden
 from rag.adapters.fake import ScriptedGenerator, crashes
 from rag.errors import Cancelled
+from rag.follow_ups import is_follow_up
 from rag.quantities import folded
-from rag.rewrite import by_model, is_follow_up, standalone
+from rag.rewrite import by_model, standalone
 from rag.types import Message, Turn
 
 ROWS: list[dict[str, Any]] = [
@@ -88,6 +89,67 @@ def test_a_follow_up_stands_alone(question: str, expected: str) -> None:
 def test_what_is_put_in_agrees_with_its_place(before: str, question: str, expected: str) -> None:
     """Number, elision, contraction and verb are those of the new words."""
     assert standalone(question, [Turn("user", before)]) == expected
+
+
+WORK, LEAVE = "Combien de jours de télétravail par semaine ?", "Quand dois-je poser mes congés ?"
+FULL = "Combien de jours de congé pour un agent à temps plein en 2022 ?"
+ADDED = [
+    (WORK, "Et pour un agent à temps partiel ?", "télétravail|agent à temps partiel", ""),
+    (LEAVE, "Et pour un agent à temps partiel ?", "poser mes congés|agent à temps partiel", ""),
+    (FULL, "Et pour un agent à temps partiel ?", "congé|agent à temps partiel|2022", "temps plein"),
+    (FULL, "Et pour un agent à temps partiel en 2023 ?", "congé|temps partiel|2023", "temps plein|2022"),
+    (WORK, "Et à temps partiel ?", "télétravail|à temps partiel", ""),
+    (WORK, "Et si je suis à temps partiel ?", "télétravail|à temps partiel", ""),
+    (WORK, "Et à temps partiel, combien ?", "jours de télétravail|à temps partiel", ""),
+    (WORK, "Combien pour un agent à temps partiel ?", "jours de télétravail|agent à temps partiel", ""),
+    (WORK, "Même question pour un agent à temps partiel", "télétravail|agent à temps partiel", "question"),
+    (WORK, "Et les agents à 80 % ?", "télétravail|agents à 80 %", ""),
+    (WORK, "et pour une personne à mi-temps ?", "jours de télétravail|personne à mi-temps", "jours de personne"),
+    (LEAVE, "Et pour une femme enceinte ?", "poser mes congés|femme enceinte", ""),
+    (WORK, "et pour un aidant familial ?", "jours de télétravail|aidant familial", ""),
+    ("Quelle aide pour une femme enceinte ?", "et pour un jeune parent ?", "aide|jeune parent", "femme"),
+    (WORK, "et pour un agent de nuit ?", "jours de télétravail|agent de nuit", ""),
+    (WORK, "et pour un agent en situation de handicap ?", "jours de télétravail|situation de handicap", ""),
+    (WORK, "Et un agent en arrêt maladie depuis six mois ?", "télétravail|arrêt maladie depuis six mois", ""),
+    (WORK, "et pour un contractuel de moins d'un an ?", "télétravail|contractuel de moins d'un an", ""),
+    (WORK, "Et pour un enfant de moins de 12 ans ?", "télétravail|enfant de moins de 12 ans", ""),
+    (WORK, "Et quand on est proche aidant ?", "télétravail|quand on est proche aidant", ""),
+    (LEAVE, "et si mon chef refuse ?", "poser mes congés|si mon chef refuse", ""),
+    (LEAVE, "Et la nuit ?", "poser mes congés|la nuit", ""),
+    (WORK, "Et le samedi ?", "jours de télétravail|le samedi", ""),
+    (WORK, "Et en cas de maladie ?", "télétravail|en cas de maladie", ""),
+    (WORK, "Et sans l'accord du chef ?", "télétravail|sans l'accord du chef", ""),
+    (WORK, "Et dans ce cas, qui décide ?", "télétravail|qui décide", ""),
+    (WORK, "Est-ce obligatoire ?", "télétravail|est-ce obligatoire", "est-le"),
+    (WORK, "Combien ?", "télétravail|combien ?", ""),
+    (WORK, "Même question pour les stagiaires", "télétravail|stagiaires", "question"),
+    (WORK, "Quel est le plafond des frais de repas ?", "plafond des frais de repas", "télétravail"),
+    (WORK, "Au fait, qui signe un ordre de mission ?", "ordre de mission", "télétravail"),
+    (WORK, "merci", "merci", "télétravail"),
+    *(
+        ("How many days of telework per week?", question, f"telework|{added}", absent)
+        for question, added, absent in (
+            ("And for a part-time employee?", "for a part-time employee", ""),
+            ("What about part-time staff?", "for part-time staff", " à "),
+            ("And for an agent working part time?", "agent working part time", "days of agent"),
+            ("What about a pregnant woman?", "for a pregnant woman", ""),
+            ("What about for an employee on night shifts?", "employee on night shifts", ""),
+            ("And for a contractor under one year?", "contractor under one year", "days of contractor"),
+            ("What if I work part time?", "if I work part time", ""),
+            ("And abroad?", "abroad", "days of abroad"),
+            ("And in that case, who decides?", "who decides", ""),
+            ("and with a doctor's note?", "with a doctor's note", ""),
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize(("before", "question", "held", "absent"), ADDED)
+def test_what_a_follow_up_adds_is_never_lost(before: str, question: str, held: str, absent: str) -> None:
+    """Nor what it leaves standing of the question before; what it takes the place of goes."""
+    text = folded(standalone(question, [Turn("user", before)]))
+    assert [one for one in folded(held).split("|") if one not in text] == []
+    assert [one for one in folded(absent).split("|") if one and one in text] == []
 
 
 @pytest.mark.parametrize(
