@@ -1,7 +1,8 @@
 """Questions with known answers, asked by schedule of the live system: what breaks is seen before people see it.
 
 They are asked by nobody in particular, who sees what everyone may see, or some groups that a setting names; never
-while a person is waiting for an answer, and given up when one comes. They do not count as answers of people.
+while a person is waiting for an answer, and given up when one comes. They do not count as answers of people, and what
+they find not as found by people.
 """
 
 from __future__ import annotations
@@ -245,7 +246,8 @@ class Canary:
         return last
 
     def _events(self, question: Question) -> Iterator[object]:
-        yield from self._recorded(question, self._engine().answer(question, cancelled=self._stopped, seconds=TIME))
+        events = self._engine().answer(question, cancelled=self._stopped, seconds=TIME, counted=False)
+        yield from self._recorded(question, events)
 
     def _tell(self, done: Round) -> None:
         wrong = {case: outcome.value for case, outcome in done.outcomes.items() if outcome is not Outcome.PASSED}

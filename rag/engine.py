@@ -186,6 +186,7 @@ class Engine:
         waiting: Callable[[Told], None] = nobody,
         seconds: float = math.inf,
         form: Keyed | None = None,
+        counted: bool = True,
     ) -> Iterator[Event]:
         """Yield the passages, then each sentence that may be shown, then the finished Answer.
 
@@ -194,7 +195,8 @@ class Engine:
         In ``strict`` no sentence is yielded that its passages do not support. A model that is missing, busy,
         broken, hopeless or not done after ``seconds`` only makes the answer an ``extracts`` one.
         With a ``form`` the text of an ``extracts`` answer is that form as JSON, filled with sentences of the
-        passages; any other answer is in words.
+        passages; any other answer is in words. What it finds counts as found by people, unless it is not ``counted``:
+        questions of Vauban's own would make texts look read that nobody asked for.
 
         Raises:
             BadRequest, NotFound: before anything is yielded.
@@ -202,9 +204,11 @@ class Engine:
         """
         with self.busy.held():
             reader = _Reader(question.principal.owner, cancelled, waiting, time.monotonic() + seconds)
-            yield from self._answer(question, sampling or Sampling(), reader, form)
+            yield from self._answer(question, sampling or Sampling(), reader, form, counted=counted)
 
-    def _answer(self, question: Question, sampling: Sampling, reader: _Reader, form: Keyed | None) -> Iterator[Event]:
+    def _answer(
+        self, question: Question, sampling: Sampling, reader: _Reader, form: Keyed | None, *, counted: bool
+    ) -> Iterator[Event]:
         clock = _Clock()
         # 1. What is no question has a fixed reply; a follow-up and its history become a question that stands alone.
         said = _checked(question.text)
@@ -224,7 +228,8 @@ class Engine:
             found = self._weighed(found, text, speech, clock)
             if found.passages != shown.passages:
                 yield replace(shown, passages=found.passages)
-        self._found([Hit(passage.chunk, passage.score) for passage in found.passages])
+        if counted:
+            self._found([Hit(passage.chunk, passage.score) for passage in found.passages])
         blank = Answer(
             status=Status.INSUFFICIENT_EVIDENCE,
             text="",

@@ -17,6 +17,7 @@ from rag.api import create_app
 from rag.canary import Canary, CanaryState, Case, Outcome
 from rag.errors import SettingsError
 from rag.records import Wanted
+from rag.types import Question
 from tests.rag_server import QUESTION, Parts, Writer, parts
 
 GOOD = Case(id="conge", question=QUESTION, corpus="rh", document="conges", reference="article 4")
@@ -124,6 +125,17 @@ def test_a_defect_that_a_question_reveals_is_a_result(vauban: Parts, caplog: pyt
     assert asked.last is not None
     assert asked.last.outcomes == {"conge": Outcome.ERROR}
     assert QUESTION not in caplog.text
+
+
+def test_what_a_canary_finds_is_not_counted_as_found_by_people(vauban: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text that only the canary asks for is one that nobody reads."""
+    counted: list[object] = []
+    monkeypatch.setattr(vauban.engine, "_found", counted.append)
+    asked, _ = made(vauban, GOOD)
+    asked.due()
+    assert (asked.state, counted) == (CanaryState.PASSED, [])
+    list(vauban.engine.answer(Question(QUESTION, canary.asker())))
+    assert len(counted) == 1
 
 
 def test_what_a_canary_was_answered_is_on_record_as_such(tmp_path: Path) -> None:

@@ -148,6 +148,16 @@ def test_what_was_erased_cannot_be_replayed(vauban: Parts) -> None:
         replay(vauban, vauban.records.read("2"))
 
 
+def test_what_a_replay_finds_is_not_found_once_more(vauban: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An auditor who looks at one answer makes no text look sought after."""
+    counted: list[object] = []
+    monkeypatch.setattr(vauban.engine, "_found", counted.append)
+    ask(vauban, 1, Question(QUESTION, ALICE))
+    assert len(counted) == 1
+    assert replay(vauban, vauban.records.read("1")).equal
+    assert len(counted) == 1
+
+
 def test_a_replay_leaves_no_record_of_an_answer_and_no_state_at_the_model(vauban: Parts) -> None:
     """Nobody was answered; what the model read is forgotten."""
     ask(vauban, 1, Question(QUESTION, ALICE))
