@@ -191,8 +191,8 @@ class VaubanDelta(Sent):
     """A part of the ``vauban`` object on its way, in a stream; only the fields that are known by then are set.
 
     First ``{status: null, passages, question, as_of}``, again when a text joins that contradicts the likely answer;
-    ``{waiting, waiting_seconds}`` each time the place in the queue changes (1 is next; the seconds are an estimate,
-    null before one can be made); ``{claims}`` after the text. The last chunk carries a whole :class:`Vauban`.
+    ``{waiting, waiting_seconds}`` each time the place in the queue changes (1 is next, 0 is its turn; the seconds are
+    an estimate, null before one can be made); ``{claims}`` after the text. The last chunk has a whole :class:`Vauban`.
     """
 
     status: types.Status | None = None

@@ -123,9 +123,12 @@ class Running:
                 self._put(made)
 
     def _hear(self, told: Told) -> None:
+        waited = self.progress.stage is Stage.WAITING
         self.progress.hear(told)
         if isinstance(told, Waiting):
             self._put(told)
+        elif waited:  # whoever was told a place is told that the wait is over
+            self._loop.call_soon_threadsafe(self._events.put_nowait, Waiting(0))
 
     def _put(self, made: Event) -> None:
         self.progress.hear(made)

@@ -726,7 +726,7 @@ class Sentence:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The question waits for the model: ``position`` 1 is next, ``seconds`` an estimate where there is one."""
+    """The question waits for the model: ``position`` 1 is next, 0 its turn, ``seconds`` an estimate if any."""
 
     position: int
     seconds: float | None = None

@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import pytest
 from rag import schemas, streaming
 from rag.api import create_app
 from rag.errors import Overloaded
-from rag.types import Answer, Event, Question, Status
+from rag.types import Answer, Event, Question, Reading, Status, Told, Waiting
 from tests.rag_server import LEAVE, QUESTION, Parts, Writer, parts, serving, slow_writer
 
 pytestmark = pytest.mark.alone
@@ -279,3 +279,21 @@ def test_leaving_the_events_closes_the_engine() -> None:
 
     asyncio.run(read_one())
     assert closed.wait(SOON)
+
+
+def test_whoever_waited_is_told_when_their_turn_has_come() -> None:
+    """And does not read that they are next while the model reads for them; whoever never waited is told nothing."""
+
+    async def heard(*told: Told) -> list[Event | None]:
+        def make(cancelled: Callable[[], bool], tell: Callable[[Told], None]) -> Iterator[Event]:
+            for one in told:
+                tell(one)
+            yield Answer(Status.REFUSED, "", "fr", "")
+
+        answers = streaming.Answers(1, 1)
+        found = [made async for made in answers.start(make, "local:a").events()]
+        answers.close()
+        return found[:-1]
+
+    assert asyncio.run(heard(Waiting(1), Reading(5, 0))) == [Waiting(1), Waiting(0)]
+    assert asyncio.run(heard(Reading(5, 0))) == []

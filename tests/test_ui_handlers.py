@@ -237,6 +237,16 @@ def test_a_second_reader_sees_the_queue(place: Place) -> None:
     assert seen[-1].phase is Phase.STOPPED
 
 
+def test_the_turn_at_the_model_ends_the_waiting() -> None:
+    """What is told then is that the answer is being made, not that it is next."""
+    waiting = Turn(1, "Q", phase=Phase.WAITING, position=1)
+    chunk = schemas.Chunk.model_validate(
+        {"id": "a", "object": "chat.completion.chunk", "created": 1, "model": "vauban", "choices": []}
+        | {"vauban": {"waiting": 0}}
+    )
+    assert waiting.heard(chunk).phase is Phase.DRAFTING
+
+
 def test_a_session_has_one_running_answer() -> None:
     """Another question, or leaving, ends the one before unseen."""
     stops = Stops()

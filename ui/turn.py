@@ -79,6 +79,8 @@ class Turn:
             return replace(
                 self, phase=Phase.DRAFTING, passages=passages, understood=part.question or "", as_of=part.as_of
             )
+        if part.waiting == 0:
+            return replace(self, phase=Phase.DRAFTING)
         if part.waiting is not None:
             return replace(self, phase=Phase.WAITING, position=part.waiting, seconds=part.waiting_seconds)
         if part.claims is not None:
