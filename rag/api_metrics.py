@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import PlainTextResponse, Response
 
 from rag import live_view, metrics, schemas
-from rag.api_service import Served, Service, standing_of
+from rag.api_service import Caller, Served, Service, standing_of
 from rag.installed import version
 from rag.problems import Refusal
 from rag.readiness import Readiness, Ready
@@ -107,9 +107,12 @@ def told(found: Ready, service: Service) -> schemas.Readiness:
     summary="What the service is doing at this moment",
     dependencies=[Depends(watcher)],
 )
-def read_live(service: Served, request: Request) -> schemas.LiveView:
-    """For `vauban top`: with the token of `server.json`, or as an administrator. People appear under pseudonyms."""
-    return live_view.read(service, told(readiness_of(request)(), service))
+def read_live(service: Served, principal: Caller, request: Request) -> schemas.LiveView:
+    """For `vauban top`: with the token of `server.json`, or as an administrator. People appear under pseudonyms.
+
+    An administrator has the runs and the sums of the corpora that they see and their key is for.
+    """
+    return live_view.read(service, told(readiness_of(request)(), service), principal)
 
 
 @router.get("/version", response_model=schemas.Version, summary="The version of the program")

@@ -18,7 +18,7 @@ from starlette.concurrency import run_in_threadpool
 
 from rag import schemas
 from rag.api_idempotency import Repeatable
-from rag.api_service import Caller, Served, Service, check_feeds, inbox_of, owner, standing_of, visible
+from rag.api_service import Caller, Served, Service, check_feeds, fed, inbox_of, owner, standing_of
 from rag.catalog import DocumentRow
 from rag.errors import BadRequest, NotFound
 from rag.paging import USUAL, After, Limit, page, place
@@ -177,7 +177,7 @@ def read_runs(
 ) -> schemas.Runs:
     """Newest first, of one corpus or of all that the caller feeds."""
     inbox = inbox_of(service)
-    wanted = _fed(service, principal)
+    wanted = fed(service, principal)
     if corpus is not None:
         wanted = [corpus] if wanted is None or corpus in wanted else []
     found = page(
@@ -259,17 +259,10 @@ def _found(service: Service, principal: Principal, run: str) -> schemas.Run:
         NotFound: it does not exist, or is of a corpus that they do not feed.
     """
     status = inbox_of(service).status(run)
-    fed = _fed(service, principal)
-    if fed is not None and status.corpus not in fed:
+    theirs = fed(service, principal)
+    if theirs is not None and status.corpus not in theirs:
         raise NotFound(f"there is no run `{run}`", f"il n'y a pas d'exécution « {run} »", code="unknown_run")
     return _shown(service, principal, status)
-
-
-def _fed(service: Service, principal: Principal) -> list[str] | None:
-    """The corpora that a person sees and feeds; ``None`` is all, and what is of none, for the user of the server."""
-    if principal.access is Access.SERVER:
-        return None
-    return [name for name in visible(service, principal) if principal.may_maintain(name)]
 
 
 def _hidden(service: Service, principal: Principal, corpus: str) -> list[DocumentRow]:

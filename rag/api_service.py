@@ -289,6 +289,13 @@ def visible(service: Service, principal: Principal) -> dict[str, Corpus]:
     return {corpus.name: corpus for corpus in sorted(seen, key=lambda corpus: corpus.name)}
 
 
+def fed(service: Service, principal: Principal) -> list[str] | None:
+    """The corpora that a person sees and feeds; ``None`` is all, and what is of none, for the user of the server."""
+    if principal.access is Access.SERVER:
+        return None
+    return [name for name in visible(service, principal) if principal.may_maintain(name)]
+
+
 def corpora_of(model: str, seen: Mapping[str, Corpus], principal: Principal) -> tuple[str, ...]:
     """The corpora of an assistant; ``seen`` are those of :func:`visible`.
 

@@ -230,14 +230,14 @@ def _ingestion(found: Activity) -> Iterator[Metric]:
         rejected.add_metric([reason], count)
     yield rejected
     for name, says, value in (
-        ("corpora", "Corpora with a published snapshot.", found.corpora),
-        ("documents", "Documents published now.", found.documents),
-        ("chunks", "Chunks published now.", found.chunks),
+        ("corpora", "Corpora with a published snapshot.", found.published.corpora),
+        ("documents", "Documents published now.", found.published.documents),
+        ("chunks", "Chunks published now.", found.published.chunks),
     ):
         yield GaugeMetricFamily(f"vauban_published_{name}", says, value)
-    if found.published is not None:
+    if found.published.latest is not None:
         yield GaugeMetricFamily(
-            "vauban_published_time_seconds", "When a snapshot was last published.", found.published.timestamp()
+            "vauban_published_time_seconds", "When a snapshot was last published.", found.published.latest.timestamp()
         )
 
 

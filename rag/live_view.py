@@ -1,4 +1,8 @@
-"""What a running service is doing at this moment, for ``vauban top``: numbers, and people under pseudonyms."""
+"""What a running service is doing at this moment, for ``vauban top``: numbers, and people under pseudonyms.
+
+The machine's own figures are everybody's who may look at all; runs, and what is published, are those of the corpora
+that whoever looks sees and feeds.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +15,18 @@ from typing import Final
 import psutil
 
 from rag import activity, gauges, metrics, schemas
-from rag.api_service import Service
+from rag.api_service import Service, fed
 from rag.errors import VaubanError
 from rag.installed import version
 from rag.metrics import Seen
-from rag.types import RunStatus
+from rag.types import Principal, RunStatus
 
 MINUTE: Final = 60.0
 RUNS: Final = 20
 
 
-def read(service: Service, ready: schemas.Readiness) -> schemas.LiveView:
-    """The view of now.
+def read(service: Service, ready: schemas.Readiness, principal: Principal) -> schemas.LiveView:
+    """The view of now, for ``principal``.
 
     Raises:
         StoreError: the catalog cannot be read.
@@ -33,7 +37,8 @@ def read(service: Service, ready: schemas.Readiness) -> schemas.LiveView:
         memory, times = process.memory_info().rss, process.cpu_times()
     seen = service.metrics.recent
     lately = [one for one in seen if time.monotonic() - one.at <= MINUTE]
-    published = activity.read(vauban.database)
+    theirs = fed(service, principal)
+    published = activity.published(vauban.database, theirs)
     return schemas.LiveView(
         version=version(),
         pid=os.getpid(),
@@ -61,7 +66,7 @@ def read(service: Service, ready: schemas.Readiness) -> schemas.LiveView:
             )
             for number, one in enumerate(gauges.replicas(service), start=1)
         ],
-        runs=[_run(service, one) for one in vauban.catalog.runs(None, RUNS) if not one.final],
+        runs=[_run(service, one) for one in vauban.catalog.runs(theirs, RUNS) if not one.final],
         corpora=published.corpora,
         documents=published.documents,
         chunks=published.chunks,

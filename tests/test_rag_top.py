@@ -6,11 +6,13 @@ import io
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 from rich.console import Console
+from starlette.testclient import TestClient
 
 from rag import __main__ as command
 from rag import schemas
@@ -19,7 +21,8 @@ from rag.errors import StoreError
 from rag.home import Server
 from rag.settings import Settings
 from rag.top import duration, size, view
-from rag.types import RunState
+from rag.types import Principal, Role, RunState
+from tests.people import People
 from tests.rag_server import QUESTION, TOKEN, Parts, Writer, parts, serving, slow_writer
 
 OWNER = {"Authorization": f"Bearer {TOKEN}"}
@@ -88,6 +91,30 @@ def test_only_who_runs_the_server_sees_it(tmp_path: Path) -> None:
         for headers in ({}, {"Vauban-As": "direction"}):
             refused = httpx.get(f"{url}/v1/live", headers=headers, trust_env=False)
             assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+    vauban.catalog.close()
+
+
+def test_an_administrator_sees_the_runs_and_sums_of_what_they_see_and_their_key_is_for(tmp_path: Path) -> None:
+    """A run names its corpus, whose very name may be restricted; the machine's own work is its user's."""
+    all_of = Principal("anne", frozenset({"agents", "direction"}), 9, roles=frozenset({Role.ADMINISTRATOR}))
+    one = replace(all_of, name="bea", corpora=frozenset({"rh"}))
+    few = replace(all_of, name="carl", groups=frozenset(), clearance=0)
+    vauban = parts(tmp_path)
+    for corpus in ("rh", "finances", "secret", ""):
+        vauban.catalog.add_run(corpus, RunState.RUNNING)
+    with TestClient(
+        create_app(vauban, identity=People([all_of, one, few])), base_url="http://127.0.0.1:8080"
+    ) as client:
+
+        def seen(who: str) -> tuple[set[str], int]:
+            live = schemas.LiveView.model_validate_json(
+                client.get("/v1/live", headers={"Authorization": f"Bearer {who}"}).content
+            )
+            return {run.corpus for run in live.runs}, live.corpora
+
+        assert seen("anne") == ({"rh", "finances", "secret"}, 3)
+        assert seen("bea") == ({"rh"}, 1)
+        assert seen("carl") == ({"rh"}, 1)
     vauban.catalog.close()
 
 
