@@ -64,6 +64,7 @@ from rag.records import (
 )
 from rag.sealing import KEY_FILE, Keys, canonical, commitment, secret_in, storable
 from rag.tampers import Tamper, Verification
+from rag.unfinished import Begun, Unfinished
 
 log = logging.getLogger("vauban.audit")
 
@@ -71,11 +72,12 @@ log = logging.getLogger("vauban.audit")
 class Records:
     """The chain of one database. Safe to use from several threads and processes; make it with :meth:`open`."""
 
-    def __init__(self, database: Database, keys: Keys, head_file: HeadFile) -> None:
+    def __init__(self, database: Database, keys: Keys, head_file: HeadFile, unfinished: Unfinished) -> None:
         self._database = database
         self._keys = keys
         self._file = head_file
-        self._owed: deque[Draft] = deque()
+        self.unfinished = unfinished
+        self._owed: deque[tuple[Draft, Begun | None]] = deque()
         self._settling = threading.Lock()
 
     @classmethod
@@ -105,7 +107,7 @@ class Records:
             file = HeadFile(home / HEAD_FILE, keys)
             if heads.last(connection) == NOTHING and heads.said(connection, keys) == NOTHING:
                 file.begin()  # while nobody writes: the second record may come before the first one's head is noted
-        return cls(database, keys, file)
+        return cls(database, keys, file, Unfinished(home))
 
     # --- writing
 
@@ -120,9 +122,9 @@ class Records:
         self._file.note(head)
         return head.count
 
-    def owe(self, draft: Draft) -> None:
-        """Keep in memory a record that could not be written, until :meth:`settle`."""
-        self._owed.append(draft)
+    def owe(self, draft: Draft, begun: Begun | None = None) -> None:
+        """Keep in memory a record that could not be written, until :meth:`settle`; ``begun`` is ended then."""
+        self._owed.append((draft, begun))
 
     @property
     def owed(self) -> int:
@@ -137,8 +139,11 @@ class Records:
         """
         with self._settling:
             while self._owed:
-                self.append(self._owed[0])
+                draft, begun = self._owed[0]
+                self.append(draft)
                 self._owed.popleft()
+                if begun is not None:
+                    begun.end()
 
     def close(self) -> None:
         """Write what is owed, if that is possible at last."""

@@ -7,8 +7,8 @@ are enough to ask again (:mod:`rag.replaying`). The texts of passages are in nei
 An answer is finished when its record is: :func:`kept` writes the record first and hands the finished answer on
 afterwards. Where it cannot be written, the reader gets an error in its place. Sentences that were streamed before
 cannot be unsaid: what was shown until then is recorded as a failed answer as soon as something can be written again,
-and until then no other question is taken. A process that is killed leaves no record of the answers that it was just
-making.
+and until then no other question is taken. What a killed process was just showing is noted beside the chain
+(:mod:`rag.unfinished`), and recorded as broken off when the home is opened again: :func:`recover`.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final, Protocol
 
 from rag import scope
 from rag.audit import Records
 from rag.catalog import Catalog
-from rag.errors import CallerError, Cancelled, OperatorError, Overloaded, VaubanError
+from rag.errors import CallerError, Cancelled, NotFound, OperatorError, Overloaded, VaubanError
 from rag.records import Draft, Record, RecordKind
 from rag.sealing import canonical
 from rag.structured import Keyed, Listed, Shape, Text
@@ -44,6 +44,7 @@ from rag.types import (
     Sentence,
     Turn,
 )
+from rag.unfinished import Begun
 
 FORMAT: Final = 1
 """Version of what a body and a content hold."""
@@ -56,6 +57,8 @@ class Ended(StrEnum):
     ABANDONED = "abandoned"
     """The reader left; what they had seen until then is recorded."""
     FAILED = "failed"
+    BROKEN_OFF = "broken_off"
+    """The process was killed; what was ready to be shown until then is recorded at the next start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,7 @@ def kept(vauban: Answering, asked: Asked, events: Iterator[Event]) -> Iterator[E
     """
     vauban.records.settle()
     telling = _Telling(asked, vauban.making, scope.today())
+    begun: Begun | None = None
     done = False
     try:
         with closing(_closable(events)) as made:
@@ -110,11 +114,18 @@ def kept(vauban: Answering, asked: Asked, events: Iterator[Event]) -> Iterator[E
                 if isinstance(event, Answer):
                     vauban.records.append(telling.draft(vauban.catalog.corpora(), Ended.FINISHED))
                     done = True
+                    if begun is not None:
+                        begun.end()
+                elif isinstance(event, PassagesFound):
+                    begun = begun or vauban.records.unfinished.begin()
+                    begun.show(telling.draft(vauban.catalog.corpora(), Ended.BROKEN_OFF))
+                elif isinstance(event, Sentence) and begun is not None:
+                    begun.say(event.text)
                 yield event
     except BaseException as error:  # also an answer that is closed halfway was shown to somebody; it is raised again
         refused = isinstance(error, CallerError | Overloaded) and not telling.shown
         if not done and not refused:
-            _leave(vauban, telling, error)
+            _leave(vauban, telling, error, begun)
         raise
 
 
@@ -130,7 +141,28 @@ def _closable(events: Iterator[Event]) -> Any:
     yield from events
 
 
-def _leave(vauban: Answering, telling: _Telling, error: BaseException) -> None:
+def recover(records: Records) -> int:
+    """Record the answers that a killed process was showing; how many. For the owner of the home, at its start.
+
+    Raises:
+        StoreError, DiskFull: they cannot be read or recorded; what was not recorded is there the next time.
+    """
+    count = 0
+    for left in records.unfinished.left():
+        with suppress(NotFound):
+            records.read(left.draft.id)  # it was killed between the record and the end of the note
+            left.forget()
+            continue
+        content = dict(left.draft.content or {})
+        text = f"{content['text']}{left.text}"
+        content |= {"text": text, "text_sha256": sha256(text)}
+        records.append(replace(left.draft, content=content))
+        left.forget()
+        count += 1
+    return count
+
+
+def _leave(vauban: Answering, telling: _Telling, error: BaseException, begun: Begun | None) -> None:
     """Record an answer that did not come to its end; where that is impossible now, later."""
     ended = Ended.ABANDONED if isinstance(error, Cancelled | GeneratorExit) else Ended.FAILED
     code = error.code if isinstance(error, VaubanError) else "internal"
@@ -142,7 +174,10 @@ def _leave(vauban: Answering, telling: _Telling, error: BaseException) -> None:
     try:
         vauban.records.append(draft)
     except OperatorError:
-        vauban.records.owe(draft)
+        vauban.records.owe(draft, begun)
+    else:
+        if begun is not None:
+            begun.end()
 
 
 class _Telling:

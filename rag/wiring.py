@@ -22,7 +22,7 @@ from rag.engine import Engine, Library, unseen
 from rag.errors import ModelError, StoreError
 from rag.home import Home
 from rag.models import Kind
-from rag.recording import Making
+from rag.recording import Making, recover
 from rag.retrieval import Retriever
 from rag.retrievals import Retrievals
 from rag.seams import Embedder, Generator, Reranker, VectorStore
@@ -201,6 +201,7 @@ def open_vauban(settings: Settings, *, generate: bool = True, count: bool = Fals
         undo.enter_context(home.own())
         records = Records.open(database, home.root, settings.audit_key)
         undo.callback(records.close)
+        recover(records)
         store = _open_store(settings, home, catalog, embedder)
         held = ExitStack()  # of the store, which may be another one in the end
         undo.callback(held.close)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +18,10 @@ from fastapi.testclient import TestClient
 
 from rag import scope
 from rag.api import create_app
+from rag.audit import Records
+from rag.database import Database
 from rag.errors import BadRequest, DiskFull
-from rag.recording import Asked, asked_in, finish, kept
+from rag.recording import Asked, asked_in, finish, kept, recover, sha256
 from rag.records import Draft, RecordKind
 from rag.structured import read
 from rag.types import Answer, Event, Moment, PassagesFound, Principal, Question, Role, Sampling, Turn
@@ -210,3 +215,101 @@ def test_a_client_that_goes_away_leaves_a_record(tmp_path: Path) -> None:
     assert record.status == "abandoned"
     assert [one["chunk"] for one in record.body["passages"]] == [one["id"] for one in passages]
     vauban.database.close()
+
+
+# --- a process that is killed ---------------------------------------------------------------------------
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from rag.recording import Asked, kept
+from rag.types import Principal, Question, Sentence
+from tests.rag_server import QUESTION, Writer, parts
+vauban = parts(Path(sys.argv[1]), Writer())
+asked = Asked("chatcmpl-1", Question(QUESTION, Principal("alice", frozenset({"agents"}))), request="r-1")
+for event in kept(vauban, asked, vauban.engine.answer(asked.question)):
+    if isinstance(event, Sentence):
+        print(event.text, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_an_answer_whose_process_was_killed_is_recorded_at_the_next_start(tmp_path: Path, root: Path) -> None:
+    """With the question, what was found and what was shown; once, and nothing of it stays beside the chain."""
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path)], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    home = next(path.parent for path in tmp_path.rglob("catalog.sqlite"))
+    database = Database.open(home / "catalog.sqlite")
+    records = Records.open(database, home)
+    assert records.head.count == 0
+    assert recover(records) == 1
+    record = records.read("chatcmpl-1")
+    assert (record.status, record.body["ended"]) == ("broken_off", "broken_off")
+    assert record.body["scope"]["snapshots"]
+    assert record.body["passages"]
+    assert record.content is not None
+    assert record.content["question"] == QUESTION
+    assert record.content["text"] == done.stdout.removesuffix("\n") != ""
+    assert record.content["text_sha256"] == sha256(record.content["text"])
+    assert recover(records) == 0
+    assert not list((home / ".answering").iterdir())
+    assert records.verify().whole
+    database.close()
+
+
+def test_what_is_shown_is_noted_first_and_the_note_goes_with_the_record(vauban: Parts) -> None:
+    """Whatever comes of the answer; a note of an answer that was recorded is no second record."""
+    ask, folder = asked(), vauban.home.root / ".answering"
+    for event in kept(vauban, ask, vauban.engine.answer(ask.question)):
+        notes = [path.read_text() for path in folder.iterdir()]
+        if isinstance(event, Answer):
+            assert notes == []
+        else:
+            assert len(notes) == 1
+    left = vauban.records.unfinished.begin()
+    left.show(Draft(RecordKind.ANSWER, {}, {"text": ""}, ALICE.owner, "chatcmpl-1"))
+    (folder / "begun").touch()  # nothing of it was shown
+    assert recover(vauban.records) == 0
+    assert list(folder.iterdir()) == []
+    leaving = kept(vauban, asked(), vauban.engine.answer(ask.question))
+    next(leaving)
+    assert len(list(folder.iterdir())) == 1
+    leaving.close()  # type: ignore[attr-defined]  # it is a generator
+    assert list(folder.iterdir()) == []
+
+
+def test_a_line_that_was_being_written_was_not_shown(vauban: Parts) -> None:
+    """The others are; what was shown anew takes the place of what was shown before."""
+    noted = vauban.records.unfinished.begin()
+    noted.show(Draft(RecordKind.ANSWER, {"n": 1}, {"text": ""}, ALICE.owner, "chatcmpl-7"))
+    noted.say("Un. ")
+    noted.show(Draft(RecordKind.ANSWER, {"n": 2}, {"text": "Un. "}, ALICE.owner, "chatcmpl-7", "broken_off", ("rh",)))
+    noted.say("Deux.")
+    (path,) = (vauban.home.root / ".answering").iterdir()
+    path.write_bytes(path.read_bytes() + b'{"text": "Tr')
+    assert recover(vauban.records) == 1
+    record = vauban.records.read("chatcmpl-7")
+    assert (record.body, record.corpora, record.status) == ({"n": 2}, ("rh",), "broken_off")
+    assert record.content is not None
+    assert record.content["text"] == "Un. Deux."
+
+
+def test_the_note_of_a_record_that_is_owed_goes_when_it_is_written(
+    vauban: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that is killed before that finds it at its next start."""
+
+    def full(draft: Draft) -> int:
+        raise DiskFull("full", "plein")
+
+    folder = vauban.home.root / ".answering"
+    with monkeypatch.context() as disk:
+        disk.setattr(vauban.records, "append", full)
+        with pytest.raises(DiskFull):
+            answered(vauban, asked())
+        assert len(list(folder.iterdir())) == 1
+    vauban.records.settle()
+    assert list(folder.iterdir()) == []
+    assert vauban.records.head.count == 1
