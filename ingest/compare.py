@@ -55,6 +55,14 @@ class Plan:
         return [step for step in self.steps if step.action in actions]
 
 
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """What alone may differ between a folder and what is published of it: these file names, and these documents."""
+
+    files: frozenset[str]
+    documents: frozenset[str]
+
+
 def compare(discovery: Discovery, published: Sequence[DocumentRow], corpus: Corpus, reader: str) -> Plan:
     """The plan that makes ``corpus`` equal to the folder; ``reader`` names the program that reads and splits."""
     rows = {row.document.id: row for row in published}

@@ -70,16 +70,21 @@ class Discovery:
 
 
 def discover(
-    folder: Path, corpus: str, seen: Callable[[int], None] = lambda count: None, members: Members | None = None
+    folder: Path,
+    corpus: str,
+    seen: Callable[[int], None] = lambda count: None,
+    members: Members | None = None,
+    only: Collection[str] | None = None,
 ) -> Discovery:
     """Everything that ``folder`` holds, its subfolders included; ``seen`` is told the count as it grows.
 
     Hidden files, ``corpus.toml``, the glossary that it names and sidecars are no documents. A link that leads out of
     the folder is rejected, one to another document of the folder is only another name for it. ``members`` looks into
-    archives, somewhere safe; without it they are files like others.
+    archives, somewhere safe; without it they are files like others. With ``only``, nothing else is looked at than what
+    has one of these names in the folder itself.
     """
     root = folder.resolve()
-    walk = _Walk(root, members)
+    walk = _Walk(root, members, only)
     entries = dict(sorted(walk.entries(root)))
     sidecars = {path: entry for path, entry in entries.items() if path.endswith(SIDECAR)}
     glossary = manifest.glossary_file(root)
@@ -145,8 +150,9 @@ class _Entry:
 class _Walk:
     """One pass over a folder: the documents and sidecars it holds, by relative path, and what could not be entered."""
 
-    def __init__(self, root: Path, members: Members | None) -> None:
+    def __init__(self, root: Path, members: Members | None, only: Collection[str] | None = None) -> None:
         self._root = root
+        self._only = only
         self._members = members
         self._names: set[str] = set()
         self._links: list[tuple[str, Path]] = []
@@ -214,6 +220,8 @@ class _Walk:
             return
         for entry in entries:
             if entry.name.startswith((".", _OFFICE_LOCK)):
+                continue
+            if self._only is not None and not above and entry.name not in self._only:
                 continue
             try:
                 name = unicodedata.normalize("NFC", entry.name.encode("utf-8").decode("utf-8"))

@@ -1,6 +1,7 @@
-"""Ingestion inside a running service: one job at a time, first come first served, each with a status and a way to stop.
+"""Ingestion inside a running service: jobs, first come first served, each with a status and a way to stop.
 
-A sync, a rebuild, an export and an import are jobs alike: whoever owns the store has one writer.
+A sync, a rebuild, an export and an import are jobs alike: each corpus has one writer. Whose turn it is, and which
+uploads are made together, is said by :mod:`ingest.turns`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from ingest import exchange, uploads
+from ingest import exchange, turns, uploads
 from ingest.giving_way import GivingWay
 from ingest.managed import is_fed
 from ingest.manifest import checked_name
@@ -26,6 +27,8 @@ from ingest.rebuild import rebuild
 from ingest.report import report
 from ingest.sandbox import Limits, Sandbox
 from ingest.source import Source
+from ingest.turns import Turn
+from ingest.uploads import Asked
 from rag import backup
 from rag.catalog import Catalog
 from rag.errors import BadRequest, Cancelled, OperatorError, Overloaded, VaubanError
@@ -41,6 +44,9 @@ MOST_READERS: Final = 4
 
 MOST_WAITING: Final = 64
 """Jobs that may wait before an upload is refused: each holds a file of up to the limit on the disk."""
+
+WAITING: Final = "waiting"
+"""The stage of a job whose turn has not come."""
 
 _log = logging.getLogger(__name__)
 
@@ -79,7 +85,7 @@ class Works(Protocol):
 
     def checked(self, upload: Upload) -> Upload: ...
 
-    def upload(self, upload: Upload, *, progress: Progress, cancelled: Callable[[], bool], run: str) -> None: ...
+    def upload(self, asked: Sequence[Asked], *, progress: Progress) -> None: ...
 
     def publish(self, corpus: str, *, progress: Progress, cancelled: Callable[[], bool], run: str) -> None: ...
 
@@ -163,6 +169,7 @@ class Service:
     def __init__(self, vauban: Vauban, settings_file: Path = SETTINGS_FILE) -> None:
         self._vauban = vauban
         self._settings_file = settings_file
+        self._settled = uploads.Settled()
 
     def sync(
         self,
@@ -211,13 +218,15 @@ class Service:
     def checked(self, upload: Upload) -> Upload:
         return uploads.check(upload, self._vauban.home, self._vauban.catalog)
 
-    def upload(self, upload: Upload, *, progress: Progress, cancelled: Callable[[], bool], run: str) -> None:
+    def upload(self, asked: Sequence[Asked], *, progress: Progress) -> None:
         with open_parts(self._vauban, progress=progress, busy=self._vauban.engine.busy) as parts:
-            uploads.take_in(upload, parts, progress=progress, cancelled=cancelled, run=run)
+            uploads.take_in(asked, parts, progress=progress, settled=self._settled)
 
     def publish(self, corpus: str, *, progress: Progress, cancelled: Callable[[], bool], run: str) -> None:
         with open_parts(self._vauban, progress=progress, busy=self._vauban.engine.busy) as parts:
-            uploads.publish_as_they_stand(corpus, parts, progress=progress, cancelled=cancelled, run=run)
+            uploads.publish_as_they_stand(
+                corpus, parts, progress=progress, cancelled=cancelled, run=run, settled=self._settled
+            )
 
     def check_backup(self, target: Path) -> None:
         backup.check(self._vauban.settings, target)
@@ -233,6 +242,10 @@ class Service:
 class _Job:
     """What was asked for and has not ended."""
 
+    turn: Turn
+    work: Callable[[_Job, str], None] | None
+    left: Path | None = None
+    """A file that goes when the job ends, or never begins."""
     stop: threading.Event = field(default_factory=threading.Event)
     stage: str = ""
     done: int = 0
@@ -253,8 +266,12 @@ class Jobs:
         self._works = works
         self._sources = [source.expanduser().resolve() for source in sources]
         self._jobs: dict[str, _Job] = {}
-        self._changing = threading.Lock()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ingest")
+        """Those that have not ended, in the order they came."""
+        self._running: list[list[_Job]] = []
+        """Those of them that have begun, in the groups that they were begun in."""
+        self._changing = threading.Condition()
+        self._threads = ThreadPoolExecutor(turns.UPLOADS + turns.OTHERS, thread_name_prefix="ingest")
+        self._closed = False
         # Whoever owned the store before is gone, and its runs with it.
         catalog.interrupt_runs()
 
@@ -321,10 +338,7 @@ class Jobs:
                     f"{MOST_WAITING} changements attendent déjà ; renvoyez celui-ci dans un instant",
                 )
 
-        def work(job: _Job, run: str) -> None:
-            self._works.upload(checked, progress=job.told, cancelled=job.stop.is_set, run=run)
-
-        return self._queued(RunKind.UPLOAD, upload.corpus, work, left=upload.file)
+        return self._queued(RunKind.UPLOAD, upload.corpus, None, upload=checked)
 
     def publish(self, corpus: str) -> str:
         def work(job: _Job, run: str) -> None:
@@ -360,22 +374,43 @@ class Jobs:
         return target
 
     def _queued(
-        self, kind: RunKind, corpus: str, work: Callable[[_Job, str], None], *, left: Path | None = None
+        self, kind: RunKind, corpus: str, work: Callable[[_Job, str], None] | None, *, upload: Upload | None = None
     ) -> str:
-        """Queue ``work``; when it ends, or never begins, the file ``left`` behind goes."""
+        """Queue ``work``, or an upload; when that ends, or never begins, its file goes."""
+        file = None if upload is None else upload.file
+        size = file.stat().st_size if file else 0
         run = self._catalog.add_run(corpus, kind=kind)
-        job = _Job()
+        job = _Job(Turn(run, kind, corpus, upload, size), work, file)
         with self._changing:
+            if self._closed:
+                job.stop.set()
             self._jobs[run] = job
-            future = self._thread.submit(self._take, run, job, kind, work)
-        future.add_done_callback(partial(self._over, run, left))
+            self._go()
         return run
 
+    def _waiting(self) -> list[Turn]:
+        begun = {job.turn.run for group in self._running for job in group}
+        return [job.turn for run, job in self._jobs.items() if run not in begun]
+
+    def _go(self) -> None:
+        """Begin whatever has its turn; the lock is held."""
+        while group := turns.following(self._waiting(), [jobs[0].turn for jobs in self._running]):
+            jobs = [self._jobs[turn.run] for turn in group]
+            self._running.append(jobs)
+            self._threads.submit(self._take, jobs).add_done_callback(partial(self._over, jobs))
+
     def status(self, run: str) -> RunStatus:
+        """Of one that waits, ``stage`` is ``waiting`` and ``total`` the number of those that come before it."""
         with self._changing:
             job = self._jobs.get(run)
+            waiting = self._waiting()
+            running = [jobs[0].turn for jobs in self._running]
         found = self._catalog.run(run)
-        return found if job is None else replace(found, stage=job.stage, done=job.done, total=job.total)
+        if job is None or found.final:
+            return found
+        if job.turn in waiting:
+            return replace(found, stage=WAITING, total=turns.before(job.turn, waiting, running))
+        return replace(found, stage=job.stage, done=job.done, total=job.total)
 
     def cancel(self, run: str) -> None:
         self._catalog.run(run)
@@ -387,31 +422,62 @@ class Jobs:
     def close(self) -> None:
         """Cancel what runs and what waits, and wait until it has stopped."""
         with self._changing:
+            self._closed = True
             for job in self._jobs.values():
                 job.stop.set()
-        self._thread.shutdown(wait=True)
+            self._changing.wait_for(lambda: not self._jobs)
+        self._threads.shutdown(wait=True)
 
-    def _take(self, run: str, job: _Job, kind: RunKind, work: Callable[[_Job, str], None]) -> None:
-        if job.stop.is_set():
-            self._catalog.end_run(run, RunState.CANCELLED, error=Cancelled.code)
+    def _take(self, jobs: Sequence[_Job]) -> None:
+        going = []
+        for job in jobs:
+            if job.stop.is_set():
+                self._catalog.end_run(job.turn.run, RunState.CANCELLED, error=Cancelled.code)
+            else:
+                going.append(job)
+                _log.info("run begun", extra={"run": job.turn.run, "kind": job.turn.kind.value})
+        if not going:
             return
-        _log.info("run begun", extra={"run": run, "kind": kind.value})
-        work(job, run)
-        _log.info("run done", extra={"run": run, "kind": kind.value})
+        if (work := going[0].work) is not None:
+            work(going[0], going[0].turn.run)
+        else:
+            self._change(going)
+        for job in going:
+            _log.info("run done", extra={"run": job.turn.run, "kind": job.turn.kind.value})
 
-    def _over(self, run: str, left: Path | None, future: Future[None]) -> None:
-        """Forget a job that has ended; a defect of ours ends its run too, and not the service."""
-        with self._changing:
-            self._jobs.pop(run, None)
-        if left is not None:
-            left.unlink(missing_ok=True)
+    def _change(self, jobs: Sequence[_Job]) -> None:
+        """Make the changes that uploads ask for."""
+
+        def told(stage: Stage, done: int, total: int) -> None:
+            for job in jobs:
+                job.told(stage, done, total)
+
+        asked = [Asked(job.turn.upload, job.turn.run, job.stop.is_set) for job in jobs if job.turn.upload is not None]
+        self._works.upload(asked, progress=told)
+
+    def _over(self, jobs: list[_Job], future: Future[None]) -> None:
+        """Forget jobs that have ended; a defect of ours ends their runs too, and not the service."""
         error = future.exception()
-        if error is None:
-            return
-        _log.warning("run failed", extra={"run": run, "error": getattr(error, "code", type(error).__name__)})
-        if not isinstance(error, VaubanError):
+        if error is not None:
+            code = getattr(error, "code", type(error).__name__)
+            for job in jobs:
+                _log.warning("run failed", extra={"run": job.turn.run, "error": code})
+        if error is not None and not isinstance(error, VaubanError):
             with suppress(OperatorError):
-                self._catalog.end_run(run, RunState.FAILED, error=type(error).__name__, detail="a defect of Vauban")
+                for run in (job.turn.run for job in jobs):
+                    if not self._catalog.run(run).final:
+                        self._catalog.end_run(
+                            run, RunState.FAILED, error=type(error).__name__, detail="a defect of Vauban"
+                        )
+        for job in jobs:
+            if job.left is not None:
+                job.left.unlink(missing_ok=True)
+        with self._changing:
+            self._running.remove(jobs)
+            for job in jobs:
+                del self._jobs[job.turn.run]
+            self._go()
+            self._changing.notify_all()
 
 
 def _unmoved(folder: Path) -> None:

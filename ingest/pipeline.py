@@ -24,7 +24,7 @@ from typing import Final, Protocol, Self, TypeVar
 from ingest import manifest
 from ingest.ahead import ahead
 from ingest.archives import Members
-from ingest.compare import Plan, Step, compare, guard
+from ingest.compare import Plan, Step, Touched, compare, guard
 from ingest.difference import Action, Difference, DocumentChange, counted, difference, settled
 from ingest.discover import Discovery, discover, rejection
 from ingest.managed import check_not_fed
@@ -364,9 +364,13 @@ def publish(
     options: SyncOptions,
     progress: Progress = unseen,
     cancelled: Callable[[], bool] = lambda: False,
+    touched: Touched | None = None,
 ) -> tuple[SyncReport, list[Outcome]]:
-    """The sync itself, for whoever writes the corpus and keeps the row of the run; raises what :func:`sync` raises."""
-    work = _Sync(folder, name, parts, options, progress, cancelled)
+    """The sync itself, for whoever writes the corpus and keeps the row of the run; raises what :func:`sync` raises.
+
+    Whoever knows that only what is ``touched`` may differ from what is published saves looking at all the rest.
+    """
+    work = _Sync(folder, name, parts, options, progress, cancelled, touched)
     return work.run(), work.outcomes
 
 
@@ -484,10 +488,12 @@ class _Sync:
         options: SyncOptions,
         progress: Progress,
         cancelled: Callable[[], bool],
+        touched: Touched | None = None,
     ) -> None:
         self._folder = folder
         self._name = name
         self._parts = parts
+        self._touched = touched
         self._catalog = parts.catalog
         self._store = parts.store
         self._options = options
@@ -502,6 +508,10 @@ class _Sync:
         """What was done to documents, for the record of the run; empty before the end of :meth:`run`."""
 
     def run(self) -> SyncReport:
+        with self._parts.home.keeping():
+            return self._run()
+
+    def _run(self) -> SyncReport:
         start = time.perf_counter()
         # 1. What the folder says of itself; its audience and glossary act from here on, whatever comes later.
         declared = _declared(self._folder, self._name, init=self._options.init, write=True)
@@ -514,8 +524,10 @@ class _Sync:
         # 2. Discover and compare.
         lineage = self._catalog.published(self._name)
         self._parent, self._lineage = (lineage[0] if lineage else None), lineage
-        published = self._catalog.documents(self._name, lineage)
-        discovery = _discovered(self._folder, self._name, self._progress, self._parts.members)
+        of = self._touched
+        files, documents = (None, None) if of is None else (of.files, of.documents)
+        published = self._catalog.documents(self._name, lineage, documents)
+        discovery = _discovered(self._folder, self._name, self._progress, self._parts.members, files)
         todo = compare(discovery, published, corpus, reading_program())
         self._restrict(todo)
         if not self._options.confirm_removals:
@@ -523,6 +535,8 @@ class _Sync:
         # 3. Parse, split, embed and stage what is new; note what goes.
         abandoned = self._catalog.abandon(self._name)
         outcome = _Outcome(rejected=list(todo.rejected), stale=set(todo.stale))
+        if of is not None:
+            outcome.stale |= self._catalog.stale(self._name, lineage) - of.documents
         if todo.of(Action.ADDED, Action.CHANGED, Action.REMOVED):
             self._take_in(todo, corpus, abandoned, outcome)
         # 4. Publish, in one transaction, when there is anything to publish.
@@ -541,7 +555,7 @@ class _Sync:
 
     def _restrict(self, todo: Plan) -> None:
         """Set the audience of every document on all its versions where it is another than what is said now."""
-        now = self._catalog.audiences(self._name)
+        now = self._catalog.audiences(self._name, None if self._touched is None else self._touched.documents)
         for step in todo.steps:
             if step.found is None or step.id not in now:
                 continue
@@ -699,7 +713,9 @@ class _Sync:
         rows = [item.row for item in read] + [_moved(step, outlines.get(step.id, ())) for step in moving]
         removed = [step.id for step in removing]
         gone = {row.document.id for row in rows} | set(removed)
+        apart_documents, apart_chunks = self._apart(published)
         chunks = sum(row.chunks for row in published if row.document.id not in gone) + sum(row.chunks for row in rows)
+        chunks += apart_chunks
         if rows or removed:
             self._make_visible(rows, removed, outcome.stale, chunks)
         else:
@@ -725,13 +741,20 @@ class _Sync:
             changed=sum(item.step.action is Action.CHANGED for item in read) + len(moving),
             moved=len(moving),
             removed=len(removed),
-            unchanged=len(todo.of(Action.UNCHANGED)) + len(again),
+            unchanged=len(todo.of(Action.UNCHANGED)) + len(again) + apart_documents,
             rejected=tuple(sorted(outcome.rejected, key=lambda row: row.path)),
             chunks=chunks,
             embedded=self._embedded + outcome.embedded,
             seconds=0.0,
             articles=counted(changes),
         )
+
+    def _apart(self, published: Sequence[DocumentRow]) -> tuple[int, int]:
+        """How many documents and chunks are published besides those that this sync looked at."""
+        if self._touched is None or self._parent is None:
+            return 0, 0
+        whole = self._catalog.snapshot(self._name, self._parent)
+        return whole.documents - len(published), whole.chunks - sum(row.chunks for row in published)
 
     def _make_visible(
         self, rows: Sequence[DocumentRow], removed: Collection[str], stale: Collection[str], chunks: int
@@ -761,7 +784,7 @@ class _Sync:
             self._catalog.swept(self._name)
         if abandoned or grown or readable is not None:
             with translated(self._parts.home.files):
-                self._parts.home.prune(self._catalog.files())
+                self._parts.home.prune(self._catalog.files)
 
 
 # --- pieces ---------------------------------------------------------------------------------------------
@@ -804,8 +827,10 @@ def _declared(folder: Path, name: str, *, init: bool, write: bool = False) -> Co
     return corpus
 
 
-def _discovered(folder: Path, name: str, progress: Progress, members: Members | None) -> Discovery:
-    found = discover(folder, name, lambda count: progress(Stage.DISCOVER, count, 0), members)
+def _discovered(
+    folder: Path, name: str, progress: Progress, members: Members | None, only: Collection[str] | None = None
+) -> Discovery:
+    found = discover(folder, name, lambda count: progress(Stage.DISCOVER, count, 0), members, only)
     if "" in found.closed:
         raise BadRequest(
             f"the folder {folder} cannot be listed; give this user the right to read it",

@@ -1,15 +1,19 @@
 """Corpora that are fed document by document: a managed folder for each, changed and published as one step.
 
 The folder stands in the home and is synced as any other, so that comparing, reading in the sandbox, staging,
-publishing and rolling back are what they are everywhere. A change is noted beside the folder before anything moves;
-one that does not end in a publication is undone, at once or when the next process looks.
+publishing and rolling back are what they are everywhere. Changes are noted beside the folder before anything moves;
+one that does not end in a publication is undone, at once or when the next process looks. Once the folder is known to
+equal what is published, only what a change touches is looked at.
 """
 
 from __future__ import annotations
 
 import json
+import logging
+import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,12 +21,24 @@ from typing import Any, Final
 
 from ingest import manifest
 from ingest.archives import may_be_archive
+from ingest.compare import Touched
+from ingest.difference import Action
 from ingest.discover import rejection
 from ingest.managed import check_fed, folder_of
 from ingest.manifest import CORPUS_FILE, SIDECAR
 from ingest.pipeline import Parts, Progress, SyncReport, ended, publish, recorded
-from rag.catalog import Catalog, DocumentRow, DocumentState
-from rag.errors import Conflict, DocumentError, NotFound, OperatorError, RejectReason, StoreError
+from rag.catalog import Catalog, DocumentRow
+from rag.errors import (
+    Cancelled,
+    Conflict,
+    DiskFull,
+    DocumentError,
+    NotFound,
+    OperatorError,
+    RejectReason,
+    StoreError,
+    VaubanError,
+)
 from rag.filenames import checked
 from rag.home import INCOMING, Home, sync_folder, translated, write_atomically
 from rag.seams import VectorStore
@@ -34,6 +50,8 @@ _HEAD: Final = 1024
 """Bytes of a file that tell whether it may be an archive."""
 _NOTE: Final = "change.json"
 _AS_THEY_STAND: Final = SyncOptions(confirm_removals=True)
+
+_log = logging.getLogger(__name__)
 
 
 def declare(home: Home, catalog: Catalog, corpus: Corpus, *, new: bool) -> None:
@@ -115,7 +133,7 @@ def _check_document(upload: Upload, catalog: Catalog) -> None:
 
 def _check_name(upload: Upload, catalog: Catalog) -> None:
     """A name may be taken by another document; and one that is another's without its ending has the same sidecar."""
-    rows = catalog.documents(upload.corpus, catalog.published(upload.corpus))
+    rows = catalog.called(upload.corpus, catalog.published(upload.corpus), upload.name)
     stems = {upload.name, Path(upload.name).stem}
     for row in rows:
         other = row.document.source
@@ -133,68 +151,232 @@ def _published(catalog: Catalog, corpus: str, document: str) -> DocumentRow | No
     return catalog.document(corpus, document, lineage) if lineage else None
 
 
-# --- one change -----------------------------------------------------------------------------------------
+# --- changes made together ------------------------------------------------------------------------------
 
 
-def take_in(upload: Upload, parts: Parts, *, progress: Progress, cancelled: Callable[[], bool], run: str) -> None:
-    """Make one change and publish it, or leave everything as it was; the row of its run says which.
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A change, the row of its run, and whether somebody has cancelled it."""
+
+    upload: Upload
+    run: str
+    cancelled: Callable[[], bool] = lambda: False
+
+
+class Settled:
+    """Which snapshot each managed folder is known to equal, so that a change need not look at all the rest of it.
+
+    Nobody else writes these folders while this process owns the home; after a start nothing is known of any. Safe
+    from many threads, as long as one at a time writes a corpus.
+    """
+
+    def __init__(self) -> None:
+        self._snapshots: dict[str, int | None] = {}
+
+    def knows(self, corpus: str, catalog: Catalog) -> bool:
+        """Whether what is published now is what the folder holds."""
+        lineage = catalog.published(corpus)
+        return bool(lineage) and self._snapshots.get(corpus) == lineage[0]
+
+    def note(self, corpus: str, snapshot: int | None) -> None:
+        """The folder equals a snapshot; ``None`` where that is in doubt."""
+        self._snapshots[corpus] = snapshot
+
+
+def take_in(asked: Sequence[Asked], parts: Parts, *, progress: Progress, settled: Settled | None = None) -> None:
+    """Make changes to one corpus in one publication; each comes whole or not at all, and the row of its run says which.
+
+    They concern different documents and file names, so that one which cannot be made leaves the others as they are.
 
     Raises:
-        VaubanError: as :func:`ingest.pipeline.sync` and :func:`check` do; nothing was changed.
+        StoreError, DiskFull: of those whose rows had not said their end, nothing was changed, and they do now.
     """
-    home, catalog = parts.home, parts.catalog
-    catalog.start_run(run)
+    catalog, corpus = parts.catalog, asked[0].upload.corpus
+    together = _Together(corpus, parts, progress, settled or Settled(), asked)
     try:
-        with recorded(catalog, run), catalog.writing_corpus(upload.corpus):
-            # Others may have come before since it was accepted.
-            upload = check(upload, home, catalog)
-            folder = folder_of(home, upload.corpus)
-            change = _Change(folder, home.uploads / CHANGES / upload.corpus, upload.corpus)
-            change.settle(catalog, parts.store)
-            if not upload.resume:
-                _check_whole(folder, catalog, upload.corpus)
-            archive = None if upload.file is None else _archive(upload.file, parts)
-            rejected: Rejected | None
-            if archive is not None:
-                rejected = rejection(upload.name, archive)
-            else:
-                report, outcomes, rejected = _published_with(upload, change, parts, progress, cancelled)
-        if rejected is None:
-            ended(catalog, run, report, outcomes)
-        else:
-            catalog.end_run(run, RunState.FAILED, error=rejected.reason, detail=rejected.detail, rejected=[rejected])
+        for one in asked:
+            catalog.start_run(one.run)
+        with catalog.writing_corpus(corpus):
+            together.make()
+    except VaubanError as error:
+        for one in together.left:
+            _failed(catalog, one, error)
+        raise
     finally:
-        if upload.file is not None:
-            upload.file.unlink(missing_ok=True)
+        for one in asked:
+            if one.upload.file is not None:
+                one.upload.file.unlink(missing_ok=True)
 
 
-def _published_with(
-    upload: Upload, change: _Change, parts: Parts, progress: Progress, cancelled: Callable[[], bool]
-) -> tuple[SyncReport, list[Outcome], Rejected | None]:
-    """What publishing the folder with the change did; why its file was not taken in, and then it is undone."""
-    stale = _stale(parts.catalog, upload.corpus)
-    ours = {upload.name, upload.name + SIDECAR}
-    with change.made(upload, parts.catalog, parts.store):
-        report, outcomes = publish(change.folder, upload.corpus, parts, _AS_THEY_STAND, progress, cancelled)
-        refused = next((row for row in report.rejected if row.path in ours), None)
-        if refused is not None:
-            change.undo(parts.catalog, parts.store)
-            parts.catalog.mark(upload.corpus, stale)
-            refused = replace(refused, path=upload.name)
-    return report, outcomes, refused
+class _Together:
+    """The changes of one call of :func:`take_in`; ``left`` are those whose rows have not said their end."""
+
+    def __init__(self, corpus: str, parts: Parts, progress: Progress, settled: Settled, asked: Sequence[Asked]) -> None:
+        self._corpus = corpus
+        self._parts = parts
+        self._catalog = parts.catalog
+        self._progress = progress
+        self._settled = settled
+        self._change = _Change(folder_of(parts.home, corpus), parts.home.uploads / CHANGES / corpus, corpus)
+        self.left = list(asked)
+
+    def make(self) -> None:
+        self._change.settle(self._catalog, self._parts.store)
+        self._publish([fit for one in tuple(self.left) if (fit := self._fit(one)) is not None])
+
+    def _fit(self, one: Asked) -> Asked | None:
+        """A change against which nothing speaks when its turn has come: others may have come before."""
+        try:
+            upload = check(one.upload, self._parts.home, self._catalog)
+            if not upload.resume and not self._settled.knows(self._corpus, self._catalog):
+                _check_whole(self._change.folder, self._catalog, self._corpus)
+        except VaubanError as error:
+            self._fail(one, error)
+            return None
+        archive = None if upload.file is None else _archive(upload.file, self._parts)
+        if archive is not None:
+            self._refuse(one, rejection(upload.name, archive))
+            return None
+        return replace(one, upload=upload)
+
+    def _publish(self, asked: Sequence[Asked]) -> None:
+        """Publish changes in one step; where one of them stands in the way of that, without it."""
+        if not asked:
+            return
+        try:
+            report, outcomes, refused = self._published(asked)
+        except (StoreError, DiskFull):  # whichever changes they are
+            raise
+        except Cancelled as error:
+            gone = [one for one in asked if one.cancelled()] or asked
+            for one in gone:
+                self._fail(one, error)
+            self._publish([one for one in asked if one not in gone])
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one of them is not to be the others' fault
+            if len(asked) == 1:
+                self._fail(asked[0], error)
+            for one in asked if len(asked) > 1 else ():
+                self._publish([one])
+        else:
+            for number, one in enumerate(asked):
+                if one.run in refused:
+                    self._refuse(one, refused[one.run])
+                else:
+                    others = [] if number else _others(outcomes, asked)
+                    mine = [row for row in outcomes if row.document == one.upload.document]
+                    self._end(one)
+                    ended(self._catalog, one.run, _share(report, mine), [*mine, *others])
+
+    def _published(self, asked: Sequence[Asked]) -> tuple[SyncReport, list[Outcome], dict[str, Rejected]]:
+        """What publishing the folder with the changes did; by run, whose file was not taken in: it is undone."""
+        catalog, corpus, change = self._catalog, self._corpus, self._change
+        known = self._settled.knows(corpus, catalog) and not any(one.upload.resume for one in asked)
+        self._settled.note(corpus, None)
+        stale = catalog.stale(corpus, catalog.published(corpus))
+        refused: dict[str, Rejected] = {}
+
+        def cancelled() -> bool:
+            return any(one.cancelled() for one in asked)
+
+        with change.made([one.upload for one in asked], catalog, self._parts.store) as touched:
+            report, outcomes = publish(
+                change.folder,
+                corpus,
+                self._parts,
+                _AS_THEY_STAND,
+                self._progress,
+                cancelled,
+                touched if known else None,
+            )
+            for one in asked:
+                ours = {one.upload.name, one.upload.name + SIDECAR} if one.upload.file else set()
+                rejected = next((row for row in report.rejected if row.path in ours), None)
+                if rejected is not None:
+                    refused[one.run] = replace(rejected, path=one.upload.name)
+            if refused:
+                documents = {one.upload.document for one in asked if one.run in refused}
+                change.undo(catalog, self._parts.store, documents)
+                now = catalog.stale(corpus, catalog.published(corpus))
+                catalog.mark(corpus, (now - documents) | (stale & documents))
+        self._settled.note(corpus, report.snapshot)
+        return report, outcomes, refused
+
+    def _end(self, one: Asked) -> None:
+        self.left = [other for other in self.left if other.run != one.run]
+
+    def _fail(self, one: Asked, error: Exception) -> None:
+        self._end(one)
+        _failed(self._catalog, one, error)
+
+    def _refuse(self, one: Asked, row: Rejected) -> None:
+        self._end(one)
+        self._catalog.end_run(one.run, RunState.FAILED, error=row.reason, detail=row.detail, rejected=[row])
+
+
+def _failed(catalog: Catalog, one: Asked, error: Exception) -> None:
+    """Note that a change was not made; of what is no error of ours, nothing but its kind: it may quote a document."""
+    state = RunState.CANCELLED if isinstance(error, Cancelled) else RunState.FAILED
+    code, detail = (
+        (error.code, error.en) if isinstance(error, VaubanError) else (type(error).__name__, "a defect of Vauban")
+    )
+    _log.warning("change not made", extra={"run": one.run, "error": code})
+    with suppress(OperatorError):  # on a full disk even this note may find no room
+        catalog.end_run(one.run, state, error=code, detail=detail)
+
+
+def _placed(file: Path, target: Path) -> None:
+    """The same bytes under another name; the file stays: a change that failed with others is tried again alone."""
+    try:
+        os.link(file, target)
+    except OSError:  # not every file system has links
+        shutil.copyfile(file, target)
+
+
+def _others(outcomes: Sequence[Outcome], asked: Sequence[Asked]) -> list[Outcome]:
+    """What else a publication did: after a new version of the program, the whole folder is read again."""
+    documents = {one.upload.document for one in asked}
+    return [row for row in outcomes if row.document not in documents]
+
+
+def _share(report: SyncReport, mine: Sequence[Outcome]) -> SyncReport:
+    """What a publication did to the document of one change; chunks, vectors and seconds are of all of it."""
+    counts = Counter(row.action for row in mine)
+    articles: Counter[str] = Counter()
+    for row in mine:
+        articles.update(row.articles)
+    changed = counts[Action.CHANGED] + counts[Action.MOVED]
+    return replace(
+        report,
+        added=counts[Action.ADDED],
+        changed=changed,
+        moved=counts[Action.MOVED],
+        removed=counts[Action.REMOVED],
+        unchanged=report.added + report.changed + report.unchanged - counts[Action.ADDED] - changed,
+        articles=articles,
+        rejected=(),
+    )
 
 
 def publish_as_they_stand(
-    corpus: str, parts: Parts, *, progress: Progress, cancelled: Callable[[], bool], run: str
+    corpus: str,
+    parts: Parts,
+    *,
+    progress: Progress,
+    cancelled: Callable[[], bool],
+    run: str,
+    settled: Settled | None = None,
 ) -> None:
     """Publish the managed folder of a corpus, also after a rollback."""
+    settled = settled or Settled()
     catalog = parts.catalog
     catalog.start_run(run)
     outcomes: list[Outcome] = []
     with recorded(catalog, run), catalog.writing_corpus(corpus):
         folder = check_fed(parts.home, corpus)
         _Change(folder, parts.home.uploads / CHANGES / corpus, corpus).settle(catalog, parts.store)
+        settled.note(corpus, None)
         report, outcomes = publish(folder, corpus, parts, _AS_THEY_STAND, progress, cancelled)
+        settled.note(corpus, report.snapshot)
     ended(catalog, run, report, outcomes)
 
 
@@ -228,26 +410,24 @@ def _archive(file: Path, parts: Parts) -> DocumentError | None:
     )
 
 
-def _stale(catalog: Catalog, corpus: str) -> set[str]:
-    rows = catalog.documents(corpus, catalog.published(corpus))
-    return {row.document.id for row in rows if row.state is DocumentState.STALE}
-
-
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """The change of a managed folder that is noted in the folder ``noted``, where what it replaces is put aside."""
+    """The changes of a managed folder that are noted in the folder ``noted``, where what they replace is put aside."""
 
     folder: Path
     noted: Path
     corpus: str
 
     @contextmanager
-    def made(self, upload: Upload, catalog: Catalog, store: VectorStore) -> Iterator[None]:
-        """The folder with the change; when the block fails, as it was, unless the change was published."""
+    def made(self, uploads: Sequence[Upload], catalog: Catalog, store: VectorStore) -> Iterator[Touched]:
+        """The folder with the changes, and what they touch; when the block fails, as it was, but for what is published.
+
+        ``uploads`` concern different documents and names.
+        """
         try:
             with translated(self.folder):
-                self._make(upload, catalog)
-            yield
+                touched = self._make(uploads, catalog)
+            yield touched
         except BaseException:  # whatever happens, no change stays half-made; it is raised again
             with suppress(OperatorError):  # the next to look will settle it
                 self.settle(catalog, store)
@@ -255,64 +435,76 @@ class _Change:
         with translated(self.folder):
             self._forget()
 
-    def _make(self, upload: Upload, catalog: Catalog) -> None:
-        row = _published(catalog, upload.corpus, upload.document)
+    def _make(self, uploads: Sequence[Upload], catalog: Catalog) -> Touched:
+        lineage = catalog.published(self.corpus)
+        named = {upload.document for upload in uploads}
+        rows = {row.document.id: row for row in catalog.documents(self.corpus, lineage, named)} if lineage else {}
+        changes = [self._planned(upload, rows.get(upload.document)) for upload in uploads]
+        note = {"snapshot": lineage[0] if lineage else None, "changes": changes}
+        self.noted.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomically(self.noted / _NOTE, json.dumps(note).encode())
+        for upload, change in zip(uploads, changes, strict=True):
+            for name in change["before"]:
+                (self.folder / name).replace(self._aside(name))
+            if upload.file is not None:
+                said = manifest.sidecar_of(upload.document, upload.said, upload.corpus)
+                write_atomically(self.folder / (upload.name + SIDECAR), said.encode())
+                _placed(upload.file, self.folder / upload.name)
+        sync_folder(self.folder)
+        names = {name for change in changes for name in (*change["before"], *change["after"])}
+        return Touched(frozenset(names), frozenset(named))
+
+    def _planned(self, upload: Upload, row: DocumentRow | None) -> dict[str, Any]:
         new = [] if upload.file is None else [upload.name + SIDECAR, upload.name]
         old = [] if row is None else [row.document.source, row.document.source + SIDECAR]
         # A file under the new name that is not published was taken back by a rollback.
         before = [name for name in dict.fromkeys((*old, *new)) if (self.folder / name).exists()]
-        lineage = catalog.published(upload.corpus)
-        note = {
+        return {
             "document": upload.document,
-            "snapshot": lineage[0] if lineage else None,
             "removed": upload.file is None,
             "audience": None if row is None else [sorted(row.document.groups), row.document.clearance],
             "before": before,
             "after": new,
         }
-        self.noted.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_atomically(self.noted / _NOTE, json.dumps(note).encode())
-        for name in before:
-            (self.folder / name).replace(self._aside(name))
-        if upload.file is not None:
-            said = manifest.sidecar_of(upload.document, upload.said, upload.corpus)
-            write_atomically(self.folder / (upload.name + SIDECAR), said.encode())
-            upload.file.replace(self.folder / upload.name)
-        sync_folder(self.folder)
 
     def settle(self, catalog: Catalog, store: VectorStore) -> None:
-        """Keep a change that was published, and undo one that was not; nothing where none is under way."""
+        """Keep of the changes what was published, and undo what was not; nothing where none is under way."""
         note = self._note()
         if note is None:
             self._forget()
             return
-        row = _published(catalog, self.corpus, str(note["document"]))
         lineage = catalog.published(self.corpus)
         newest = lineage[0] if lineage else None
-        done = row is None if note["removed"] else row is not None and row.added == newest
+        undone = set()
+        for change in note["changes"]:
+            row = _published(catalog, self.corpus, str(change["document"]))
+            done = row is None if change["removed"] else row is not None and row.added == newest
+            if not done or newest == note["snapshot"]:
+                undone.add(str(change["document"]))
         with translated(self.folder):
-            if done and newest != note["snapshot"]:
-                self._forget()
-            else:
-                self.undo(catalog, store)
+            self.undo(catalog, store, undone)
+            self._forget()
 
-    def undo(self, catalog: Catalog, store: VectorStore) -> None:
-        """The folder as it was before the change, and who may read the document: that acts before it is read."""
-        note = self._note()
-        if note is not None:
-            before, after = note["before"], note["after"]
-            for name in after:
-                if name not in before:
+    def undo(self, catalog: Catalog, store: VectorStore, documents: Collection[str]) -> None:
+        """The folder without these changes, and who may read the documents: that acts before they are read.
+
+        May be done again; the note stays until the others are settled.
+        """
+        note = self._note() or {"changes": []}
+        for change in note["changes"]:
+            if change["document"] not in documents:
+                continue
+            for name in change["after"]:
+                if name not in change["before"]:
                     (self.folder / name).unlink(missing_ok=True)
-            for name in before:
+            for name in change["before"]:
                 if self._aside(name).exists():
                     self._aside(name).replace(self.folder / name)
             sync_folder(self.folder)
-            if note["audience"] is not None:
-                groups, clearance = note["audience"]
-                store.restrict(self.corpus, note["document"], groups, clearance)
-                catalog.restrict(self.corpus, note["document"], groups, clearance)
-        self._forget()
+            if change["audience"] is not None:
+                groups, clearance = change["audience"]
+                store.restrict(self.corpus, change["document"], groups, clearance)
+                catalog.restrict(self.corpus, change["document"], groups, clearance)
 
     def _note(self) -> dict[str, Any] | None:
         try:
@@ -320,7 +512,8 @@ class _Change:
         except FileNotFoundError:
             return None
         assert isinstance(found, dict)
-        return found
+        # Before changes were made together, a note was that of the only one.
+        return found if "changes" in found else {"snapshot": found["snapshot"], "changes": [found]}
 
     def _aside(self, name: str) -> Path:
         return self.noted / f"before {name}"

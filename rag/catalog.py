@@ -321,6 +321,12 @@ class Catalog:
         with self._database.reading() as connection:
             return [_snapshot(row) for row in connection.execute(query)]
 
+    def snapshot(self, corpus: str, number: int) -> Snapshot:
+        """One snapshot of a corpus, which there is."""
+        query = sa.select(_snapshots).where(_snapshots.c.corpus == corpus, _snapshots.c.number == number)
+        with self._database.reading() as connection:
+            return _snapshot(connection.execute(query).one())
+
     def begin(self, corpus: str) -> Snapshot:
         """A draft with the next number, never used before; its parent is the published snapshot."""
         with self._database.writing() as connection:
@@ -515,11 +521,32 @@ class Catalog:
 
     # --- documents
 
-    def documents(self, corpus: str, lineage: Sequence[int]) -> list[DocumentRow]:
-        """The documents visible at ``lineage``, by id."""
+    def documents(self, corpus: str, lineage: Sequence[int], among: Collection[str] | None = None) -> list[DocumentRow]:
+        """The documents visible at ``lineage``, by id: all of them, or those ``among`` some ids."""
         with self._database.reading() as connection:
-            rows = _visible(connection, corpus, lineage)
+            if among is None:
+                rows = _visible(connection, corpus, lineage)
+            else:
+                rows = [
+                    row
+                    for some in batches(set(among), MOST_BOUND)
+                    for row in _visible(connection, corpus, lineage, some)
+                ]
         return sorted(map(_document_row, rows), key=lambda row: row.document.id)
+
+    def called(self, corpus: str, lineage: Sequence[int], name: str) -> list[DocumentRow]:
+        """The documents visible at ``lineage`` whose path begins with ``name``, or is ``name`` without its ending."""
+        source, stem = _documents.c.source, name.rpartition(".")[0] or name
+        alike = sa.or_(source == stem, source.startswith(name, autoescape=True))
+        with self._database.reading() as connection:
+            rows = _visible(connection, corpus, lineage, where=alike)
+        return list(map(_document_row, rows))
+
+    def stale(self, corpus: str, lineage: Sequence[int]) -> set[str]:
+        """The documents visible at ``lineage`` whose file could not be taken in the last time."""
+        with self._database.reading() as connection:
+            rows = _visible(connection, corpus, lineage, where=_documents.c.state == DocumentState.STALE)
+        return {row.id for row in rows}
 
     def document(self, corpus: str, document: str, lineage: Sequence[int]) -> DocumentRow | None:
         """The version of a document that is visible at ``lineage``."""
@@ -865,9 +892,15 @@ def _point_at(connection: sa.Connection, corpus: str, before: int | None, after:
 
 
 def _visible(
-    connection: sa.Connection, corpus: str, lineage: Sequence[int], documents: Collection[str] | None = None
+    connection: sa.Connection,
+    corpus: str,
+    lineage: Sequence[int],
+    documents: Collection[str] | None = None,
+    where: sa.ColumnElement[bool] | None = None,
 ) -> list[sa.Row[Any]]:
     query = sa.select(_documents).where(_documents.c.corpus == corpus, _documents.c.added.in_(lineage))
+    if where is not None:
+        query = query.where(where)
     if documents is not None:
         query = query.where(_documents.c.id.in_(documents))
     ancestors = set(lineage)

@@ -15,8 +15,9 @@ import os
 import tempfile
 import threading
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, BinaryIO, Final, Protocol, Self
@@ -98,6 +99,32 @@ def _forget_in_child() -> None:
             os.close(descriptor)
     _held.clear()
 
+
+class _Keeping:
+    """The works of this process that keep source files which no catalog names yet, by home."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._count: Counter[Path] = Counter()
+
+    @contextmanager
+    def held(self, root: Path) -> Iterator[None]:
+        with self._lock:
+            self._count[root] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._count[root] -= 1
+
+    @contextmanager
+    def alone(self, root: Path) -> Iterator[bool]:
+        """Whether at most one work is at it; while the block runs, no other begins."""
+        with self._lock:
+            yield self._count[root] <= 1
+
+
+_keeping = _Keeping()
 
 os.register_at_fork(after_in_child=_forget_in_child)
 
@@ -281,8 +308,19 @@ class Home:
         """A file without a name, which is gone when whoever asked for it closes it."""
         return tempfile.TemporaryFile(dir=self.files)
 
-    def prune(self, kept: Collection[str]) -> int:
-        """Delete the source files that are not among ``kept``, and what a killed run left half-written."""
+    def keeping(self) -> AbstractContextManager[None]:
+        """Keep files in the block: until it ends, what others :meth:`prune` stays."""
+        return _keeping.held(self.root)
+
+    def prune(self, kept: Callable[[], Collection[str]]) -> int:
+        """Delete the source files that are not among ``kept()``, and what a killed run left half-written.
+
+        Nothing goes while another work of this process is :meth:`keeping` some; the next to prune deletes it then.
+        """
+        with _keeping.alone(self.root) as alone:
+            return self._pruned(kept()) if alone else 0
+
+    def _pruned(self, kept: Collection[str]) -> int:
         gone = 0
         for path in list(self.files.iterdir()):
             if path.is_file():

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from ingest.commands import app
 from ingest.jobs import Jobs, open_inbox
 from ingest.pipeline import Progress, Stage, SyncReport
 from ingest.remote import Remote
+from ingest.uploads import Asked
 from rag.api import create_app
 from rag.catalog import Catalog
 from rag.errors import BadRequest, Cancelled, Conflict, NotFound, StoreBusy, StoreError, VaubanError
@@ -366,8 +367,8 @@ class Slow:
     def checked(self, upload: Upload) -> Upload:
         return upload
 
-    def upload(self, upload: Upload, *, progress: Progress, cancelled: Callable[[], bool], run: str) -> None:
-        raise AssertionError(upload)
+    def upload(self, asked: Sequence[Asked], *, progress: Progress) -> None:
+        raise AssertionError(asked)
 
     def publish(self, corpus: str, *, progress: Progress, cancelled: Callable[[], bool], run: str) -> None:
         raise AssertionError(corpus)

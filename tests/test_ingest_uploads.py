@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from ingest import uploads
+from ingest import discover, uploads
 from ingest.managed import check_not_fed, folder_of, is_fed
 from ingest.pipeline import sync, unseen
+from ingest.uploads import Asked, Settled
 from rag.catalog import DocumentState
 from rag.errors import BadRequest, Conflict, DocumentError, NotFound, VaubanError
 from rag.home import INCOMING
-from rag.types import Corpus, RunKind, RunState, RunStatus, Said, SyncOptions, Upload, UploadKind
+from rag.types import Corpus, Matrix, RunKind, RunState, RunStatus, Said, SyncOptions, Upload, UploadKind
 from tests.corpus_world import World, world
 
 CORPUS = Corpus("envois", "Envois", groups=frozenset({"*"}))
@@ -29,11 +30,12 @@ class Fed:
         self.world, self.tmp_path = one, tmp_path
         uploads.declare(one.home, one.catalog, CORPUS, new=True)
         self.folder = folder_of(one.home, "envois")
+        self.settled = Settled()
 
     def upload(self, name: str, text: str = "", kind: UploadKind = UploadKind.ADD, **more: object) -> Upload:
         file = None
         if kind is not UploadKind.REMOVE:
-            file = self.world.home.uploads / INCOMING / "sent"
+            file = self.world.home.uploads / INCOMING / f"sent {name}"
             file.parent.mkdir(exist_ok=True)
             file.write_text(text)
         return replace(Upload("envois", name, kind, name, file), **more)  # type: ignore[arg-type]  # a test's values
@@ -41,8 +43,18 @@ class Fed:
     def send(self, upload: Upload, cancelled: Callable[[], bool] = lambda: False) -> RunStatus:
         run = self.world.catalog.add_run("envois", kind=RunKind.UPLOAD)
         with suppress(VaubanError):
-            uploads.take_in(upload, self.world.parts, progress=unseen, cancelled=cancelled, run=run)
+            uploads.take_in([Asked(upload, run, cancelled)], self.world.parts, progress=unseen, settled=self.settled)
         return self.world.catalog.run(run)
+
+    def send_together(self, *sent: Upload, **more: Callable[[], bool]) -> list[RunStatus]:
+        """``more`` says of a document when its change was cancelled."""
+        catalog = self.world.catalog
+        asked = [
+            Asked(one, catalog.add_run("envois", kind=RunKind.UPLOAD), more.get(one.document, lambda: False))
+            for one in sent
+        ]
+        uploads.take_in(asked, self.world.parts, progress=unseen, settled=self.settled)
+        return [catalog.run(one.run) for one in asked]
 
     def add(self, name: str, text: str = "# Article 1\n\nTexte.", **more: object) -> RunStatus:
         return self.send(self.upload(name, text, UploadKind.ADD, **more))
@@ -202,7 +214,7 @@ def test_a_kill_leaves_the_old_or_the_new(
             real, times = Path.replace, []
 
             def once(self: Path, target: Path) -> Path:
-                if uploads.CHANGES in str(target) or self.name == "sent":
+                if uploads.CHANGES in str(target) or self.name.startswith("sent"):
                     times.append(1)
                     raise Killed
                 return real(self, target)
@@ -214,11 +226,10 @@ def test_a_kill_leaves_the_old_or_the_new(
         patch.setattr(uploads._Change, "settle", lambda *_: None)
         with pytest.raises(Killed):
             uploads.take_in(
-                upload,
+                [Asked(upload, fed.world.catalog.add_run("envois"))],
                 fed.world.parts,
                 progress=unseen,
-                cancelled=lambda: False,
-                run=fed.world.catalog.add_run("envois"),
+                settled=fed.settled,
             )
     uploads.tidy(fed.world.home, fed.world.catalog, fed.world.store)
     assert fed.left() == []
@@ -230,11 +241,13 @@ def test_a_kill_leaves_the_old_or_the_new(
 
 
 def test_a_file_that_was_lost_is_no_removal(fed: Fed) -> None:
-    """The folder is on a disk as others are: the next upload must not publish its losses."""
+    """The folder is on a disk as others are: the next upload, and the first after a start, must not publish losses."""
     fed.add("a.md")
     (fed.folder / "a.md").unlink()
-    assert fed.add("b.md").error == "uploads_missing"
-    assert set(fed.published) == {"a.md"}
+    assert fed.add("b.md").state is RunState.DONE
+    fed.settled = Settled()
+    assert fed.add("c.md").error == "uploads_missing"
+    assert set(fed.published) == {"a.md", "b.md"}
 
 
 def test_nothing_else_publishes_what_uploads_feed(fed: Fed) -> None:
@@ -278,6 +291,123 @@ def test_a_full_disk_is_an_error_of_the_operator(fed: Fed, monkeypatch: pytest.M
     monkeypatch.setattr(uploads, "write_atomically", _full)
     assert fed.add("a.md").error == "disk_full"
     assert (fed.files, fed.left()) == (before, [])
+
+
+# --- changes made together ------------------------------------------------------------------------------
+
+
+def test_changes_that_wait_are_published_in_one_step(fed: Fed) -> None:
+    """Each run tells of its own document, and of the snapshot that all share."""
+    fed.add("a.md")
+    fed.add("b.md")
+    done = fed.send_together(
+        fed.upload("a.md", "# Article 1\n\nNeuf.", UploadKind.REPLACE),
+        fed.upload("b.md", kind=UploadKind.REMOVE),
+        fed.upload("c.md", "# Article 1\n\nC."),
+    )
+    assert [run.snapshot for run in done] == [3, 3, 3]
+    assert [(run.counts["changed"], run.counts["removed"], run.counts["added"]) for run in done] == [
+        (1, 0, 0),
+        (0, 1, 0),
+        (0, 0, 1),
+    ]
+    outcomes = [fed.world.catalog.outcomes(run.id) for run in done]
+    assert [[row.document for row in rows] for rows in outcomes] == [["a.md"], ["b.md"], ["c.md"]]
+    assert (sorted(fed.published), fed.left()) == (["a.md", "c.md"], [])
+
+
+def test_what_cannot_be_taken_in_hurts_no_change_beside_it(fed: Fed) -> None:
+    """Neither a broken file, nor one whose document has changed meanwhile, nor one that was cancelled."""
+    fed.add("a.md", said=Said(groups=frozenset({"direction"})))
+    fed.add("b.md")
+    before = fed.files
+    done = fed.send_together(
+        fed.upload("a.md", "BAD", UploadKind.REPLACE, said=Said(groups=frozenset({"*"}))),
+        fed.upload("b.md", "# Article 1\n\nX.", UploadKind.REPLACE, expected="0" * 64),
+        fed.upload("c.md", "# Article 1\n\nC."),
+        fed.upload("d.md", "# Article 1\n\nD."),
+        **{"d.md": lambda: True},
+    )
+    assert [run.error for run in done] == ["corrupt", "changed_meanwhile", None, "cancelled"]
+    assert fed.published == dict.fromkeys(["a.md", "b.md", "c.md"], DocumentState.CURRENT)
+    assert {name: text for name, text in fed.files.items() if not name.startswith("c.md")} == before
+    row = fed.world.catalog.document("envois", "a.md", fed.world.catalog.published("envois"))
+    assert row is not None
+    assert (row.document.groups, fed.left()) == (frozenset({"direction"}), [])
+
+
+def test_a_defect_that_one_document_meets_is_not_the_others(fed: Fed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fails together is tried one by one."""
+    real = fed.world.embedder.embed_passages
+
+    def embed(texts: list[str]) -> Matrix:
+        if any("poison" in text for text in texts):
+            raise ZeroDivisionError("poison")
+        return real(texts)
+
+    monkeypatch.setattr(fed.world.embedder, "embed_passages", embed)
+    done = fed.send_together(fed.upload("a.md", "# Article 1\n\npoison"), fed.upload("b.md", "# Article 1\n\nB."))
+    assert [(run.state, run.error) for run in done] == [(RunState.FAILED, "ZeroDivisionError"), (RunState.DONE, None)]
+    assert (set(fed.published), "poison" in done[0].detail, fed.left()) == ({"b.md"}, False, [])
+
+
+def test_a_change_looks_at_nothing_but_itself(fed: Fed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once the folder is known to be what is published: a document costs the same however many there are."""
+    hashed: list[str] = []
+    real = discover._digest
+
+    def digest(file: Path) -> tuple[str, bytes]:
+        hashed.append(file.name)
+        return real(file)
+
+    monkeypatch.setattr(discover, "_digest", digest)
+    fed.send_together(*(fed.upload(f"{n}.md", f"# Article 1\n\nTexte {n}.") for n in range(9)))
+    hashed.clear()
+    done = fed.add("neuf.md", "# Article 1\n\nTexte. Suite.")
+    assert hashed == ["neuf.md"]
+    assert (done.counts["added"], done.counts["unchanged"], done.counts["chunks"]) == (1, 9, 10)
+    fed.settled = Settled()
+    again = fed.put("neuf.md", "# Article 1\n\nAutre.")
+    assert (len(hashed), again.counts["unchanged"], again.counts["chunks"]) == (11, 9, 10)
+
+
+def test_what_a_rollback_took_back_is_seen_by_the_next_change(fed: Fed) -> None:
+    """The folder is no longer what is published."""
+    fed.add("a.md")
+    fed.add("b.md")
+    fed.world.catalog.rollback("envois")
+    fed.add("c.md", resume=True)
+    assert set(fed.published) == {"a.md", "b.md", "c.md"}
+
+
+def test_a_stale_document_stays_so_when_another_is_changed(fed: Fed) -> None:
+    """Also where nobody looks at it."""
+    fed.add("a.md")
+    fed.add("b.md")
+    fed.world.catalog.mark("envois", {"a.md"})
+    fed.add("c.md")
+    assert fed.published["a.md"] is DocumentState.STALE
+    fed.put("a.md", "# Article 1\n\nMieux.")
+    assert set(fed.published.values()) == {DocumentState.CURRENT}
+
+
+def test_a_kill_among_changes_keeps_those_that_were_published(fed: Fed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And undoes the one whose file was not taken in."""
+
+    class Killed(BaseException):
+        """No code of ours hears of a kill."""
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(uploads._Change, "undo", killed)
+        patch.setattr(uploads._Change, "settle", lambda *_: None)
+        with pytest.raises(Killed):
+            fed.send_together(fed.upload("a.md", "BAD"), fed.upload("b.md", "# Article 1\n\nB."))
+    uploads.tidy(fed.world.home, fed.world.catalog, fed.world.store)
+    assert set(fed.published) == {"b.md"}
+    assert (sorted(fed.files), fed.left()) == (["b.md", "b.md.meta.toml", "corpus.toml"], [])
 
 
 def _full(*_: object) -> None:

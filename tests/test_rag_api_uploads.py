@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +22,11 @@ from ingest.jobs import Jobs, Service
 from ingest.pipeline import Parts as SyncParts
 from ingest.pipeline import Progress
 from ingest.reading import LocalReader
+from ingest.uploads import Asked
 from rag.api import create_app
 from rag.errors import RejectReason, VaubanError
 from rag.rejections import SENTENCES
-from rag.types import Access, Principal, Role, RunKind, Upload
+from rag.types import Access, Principal, Role, RunKind
 from rag.uploads import LONGEST_FIELD, MOST_PARTS, received
 from tests.corpus_world import PlainParsing
 from tests.people import People
@@ -51,10 +52,10 @@ TEXT = b"# Article 1\n\nLe badge est rendu au d\xc3\xa9part.\n\n# Article 2\n\nI
 class Plain(Service):
     """The works of a service that reads plain text in this process: no worker is started for each test."""
 
-    def upload(self, upload: Upload, *, progress: Progress, cancelled: Callable[[], bool], run: str) -> None:
+    def upload(self, asked: Sequence[Asked], *, progress: Progress) -> None:
         of = self._vauban
         made = SyncParts(of.home, of.catalog, of.store, of.embedder, LocalReader(PlainParsing()))
-        uploads.take_in(upload, made, progress=progress, cancelled=cancelled, run=run)
+        uploads.take_in(asked, made, progress=progress, settled=self._settled)
 
 
 @dataclass

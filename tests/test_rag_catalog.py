@@ -591,9 +591,21 @@ def test_source_files_are_kept_by_content(tmp_path: Path) -> None:
     assert home.keep(Source(source)) == digest
     assert home.file(digest).read_bytes() == b"Article 1"
     (home.files / "1-2.part").write_bytes(b"half")
-    assert home.prune({digest}) == 0
+    assert home.prune(lambda: {digest}) == 0
     assert sorted(path.name for path in home.files.rglob("*") if path.is_file()) == [digest]
-    assert home.prune(set()) == 1
+    assert home.prune(set) == 1
+
+
+def test_what_another_work_keeps_is_not_pruned(tmp_path: Path) -> None:
+    """A sync of one corpus ends while another one has kept files that no catalog names yet."""
+    home = Home.open(tmp_path / "home")
+    (tmp_path / "a.md").write_bytes(b"Article 1")
+    with home.keeping():
+        digest = home.keep(Source(tmp_path / "a.md"))
+        with home.keeping():
+            assert home.prune(set) == 0
+        assert home.file(digest).exists()
+        assert home.prune(set) == 1
 
 
 def test_a_full_disk_keeps_no_half_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
