@@ -22,6 +22,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from rag.api_guard import SIGN_IN, SIGN_OUT, is_loopback_name
 from rag.api_service import Served, Service, standing_of
 from rag.identity import COOKIE, SECURE_COOKIE, session_cookie
+from rag.settings import Login
 from rag.standing import Source
 
 FORM: Final = "vauban_form"
@@ -99,6 +100,7 @@ def _page(
             can_leave=standing is not None and standing.source is Source.SESSION,
             insecure=_secure(request, service) is None,
             takes_secrets=identity.takes_secrets,
+            gateway=bool(service.vauban.settings.login & {Login.OIDC, Login.PROXY}),
             form=form,
             fault=fault,
         ),

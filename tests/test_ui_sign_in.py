@@ -71,6 +71,12 @@ def cookies(response: httpx.Response) -> dict[str, str]:
     return {name: rest.partition(";")[2].lower() for name, _, rest in parts}
 
 
+def browser_session(response: httpx.Response) -> str:
+    """The session that a response begins, whatever its cookie is called."""
+    (found,) = [line for line in response.headers.get_list("set-cookie") if "vauban_session=" in line]
+    return str(found.partition("=")[2].partition(";")[0])
+
+
 # --- the form -------------------------------------------------------------------------------------------
 
 
@@ -79,6 +85,7 @@ def test_the_form_is_readable_without_a_script(browser: httpx.Client) -> None:
     response = browser.get("/sign-in")
     assert '<html lang="fr">' in response.text
     assert '<label for="credential">Clé ou jeton' in response.text
+    assert "portail" not in response.text  # there is none
     assert not re.search(r"<script|style=|onload|https?://", response.text)
     policy = response.headers["content-security-policy"]
     assert "default-src 'none'" in policy
@@ -187,11 +194,40 @@ def test_the_cookie_is_for_https_where_https_is(tmp_path: Path) -> None:
             response = browser.post("/sign-in", data=fields, headers=forwarded | sent)
             assert response.status_code == 303
             assert "secure" in cookies(response)["__Host-vauban_session"]
+            session = browser_session(response)
+            mine = {"Cookie": f"__Host-vauban_session={session}"} | forwarded
+            assert browser.get("/config", headers=mine).status_code == 200
+            # A neighbour under the same domain can set the others: neither a session nor a form is theirs to choose.
+            tossed = {"Cookie": f"vauban_session={session}"} | forwarded
+            assert browser.get("/config", headers=tossed).status_code == 401
+            both = {"Cookie": f"vauban_session=other; __Host-vauban_session={session}"} | forwarded
+            assert browser.get("/config", headers=both).status_code == 200
+            theirs = {"Cookie": f"vauban_form={value[1]}", "Origin": "https://vauban.exemple"} | forwarded
+            assert browser.post("/sign-in", data=fields, headers=theirs).status_code == 400
+            # Whoever is on the network can write a page of the plain address.
+            down = sent | {"Origin": "http://vauban.exemple"} | forwarded
+            assert browser.post("/sign-in", data=fields, headers=down).json()["code"] == "wrong_origin"
             plain = browser.get("/sign-in", headers={"Host": "vauban.exemple"})
             assert 'name="credential"' not in plain.text
             assert "HTTPS" in plain.text
             there = {"Host": "vauban.exemple", "Origin": "http://vauban.exemple"}
             assert browser.post("/sign-in", data=fields, headers=there).status_code == 403
+
+
+def test_whoever_a_gateway_signs_in_is_told_where_to_sign_in_and_out(tmp_path: Path) -> None:
+    """Not here: a form for a secret that they never had would be a dead end, and so would a page without a way out."""
+    settings: dict[str, Any] = {"login": frozenset({"keys", "proxy"}), "proxies": ("127.0.0.1",)}
+    with page_server(tmp_path, None, **settings) as served:
+        place = Place(served.url, served.parts)
+        with place.browser() as browser:
+            assert "rouvrez Vauban depuis ce portail" in browser.get("/sign-in").text
+            known = browser.get("/sign-in", headers={"X-Remote-User": "marie"}).text
+            assert "c'est là que l'on se déconnecte" in known
+            assert "<form" not in known
+            sign_in(browser, place.key())
+            with_session = browser.get("/sign-in").text
+            assert 'action="/sign-out"' in with_session
+            assert "portail" not in with_session
 
 
 # --- the page as somebody -------------------------------------------------------------------------------
