@@ -45,10 +45,18 @@ def room(file_megabytes: int) -> dict[str, int]:
 
 
 _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
-_FIELDS: Final = {
-    name: {"type": "string"}
-    for name in ("id", "title", "language", "norm_rank", "valid_from", "valid_to", "clearance", "wait", "resume")
-}
+
+
+def _fields() -> dict[str, Any]:
+    """What a form may say beside its file: what the query may, but no null, which no form can write."""
+    said = schemas.UploadSaid.model_json_schema(ref_template="#/components/schemas/{model}")["properties"]
+    fields = {}
+    for name, described in said.items():
+        one = {key: value for key, value in described.items() if key not in {"anyOf", "default"}}
+        fields[name] = one | next((kind for kind in described.get("anyOf", ()) if kind != {"type": "null"}), {})
+    return fields
+
+
 _BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
@@ -61,9 +69,9 @@ _BODY: Final[dict[str, Any]] = {
                     "required": ["file"],
                     "properties": {
                         "file": {"type": "string", "format": "binary"},
-                        **_FIELDS,
-                        "groups": {"type": "array", "items": {"type": "string"}},
+                        **_fields(),
                     },
+                    "additionalProperties": False,
                 }
             },
         },

@@ -540,7 +540,7 @@ class Chooser:
             "offset": self.one(0, 1),
             "after": self.made("after", "bm9uc2Vuc2U"),
             "as_of": self.one("2021-06-01", "2025-06-01"),
-            "width": self.one(100, 200),
+            "width": self.one(200, 300),
             "owner": f"key:{self.random.choice(list(self.world.people))}",
             "status": self.one("answered", "extracts"),
             "kind": self.one("answer", "view"),

@@ -59,6 +59,19 @@ def test_every_parameter_says_what_it_means(described: dict[str, Any]) -> None:
     assert unsaid == []
 
 
+def test_a_form_of_a_document_says_as_much_of_its_fields_as_the_query(described: dict[str, Any]) -> None:
+    """Each by the same name and with the same bounds: what the one may say the other may, but for null."""
+    sending = described["paths"]["/v1/corpora/{corpus}/documents"]["post"]
+    form = sending["requestBody"]["content"]["multipart/form-data"]["schema"]
+    query = {one["name"]: one["schema"] for one in sending["parameters"] if one["in"] == "query"}
+    assert set(form["properties"]) == {"file", *query}
+    for name, schema in query.items():
+        kind = schema.get("anyOf", [schema])[0]
+        assert {key: form["properties"][name][key] for key in kind if key in form["properties"][name]} == {
+            key: value for key, value in kind.items() if key != "default"
+        }, name
+
+
 def test_every_body_is_shown_by_an_example(described: dict[str, Any]) -> None:
     """Of each JSON request and response, on the way in and out."""
     shown = described["components"]["schemas"]
