@@ -1062,7 +1062,7 @@ class Run(Sent):
     ``kind`` says what it does; a run of all corpora has an empty ``corpus``.
 
     ``stage``, ``done`` and ``total`` tell the progress of a running one, ``error`` (a code) and ``detail`` why one
-    failed.
+    failed. Of one that waits, ``stage`` is ``waiting`` and ``total`` how many come before it.
     """
 
     id: str
