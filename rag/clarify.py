@@ -19,7 +19,6 @@ from rag.differences import difference
 from rag.points import (
     Statement,
     holds,
-    is_name,
     item_met,
     meet,
     narrowed,
@@ -180,7 +179,7 @@ def _one_point(one: Statement, here: _Case, other: Statement, there: _Case, abou
 
 def _share(one: Statement, case: _Case, other: Statement) -> float:
     """The share of what the one is about, its case and its names aside, that the other holds."""
-    words = [word for word in one.own if word not in case.words and not word.statuses and not is_name(word, one.unit)]
+    words = [word for word in one.own if word not in case.words and not word.statuses and not word.proper]
     return sum(holds(word, other.own) for word in words) / len(words) if words else 0.0
 
 
@@ -210,7 +209,7 @@ def _kind(side: Statement, asked: Reading) -> _Case:
     """Which of several things of one name the rule is about, where the question says the name alone."""
     plain = asked.words
     for head, then in narrowed(side, beside=False):
-        if not any(head.like(word) for word in plain) or statuses((then,)) or is_name(then, side.unit):
+        if not any(head.like(word) for word in plain) or statuses((then,)) or then.proper:
             continue
         spoken = any(then.like(word) for word in plain)
         name = side.unit.text[head.start : then.end].lower()

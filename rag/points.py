@@ -157,13 +157,6 @@ def holds(word: Word, words: Iterable[Word]) -> bool:
     return False
 
 
-def is_name(word: Word, unit: Unit) -> bool:
-    """Whether a word is the name of a place or a thing; not an acronym, which names what a rule is about."""
-    written = unit.text[word.start : word.end]
-    hyphened = word.start > 0 and unit.text[word.start - 1] == "-" and written[:1].isupper()
-    return (word.name is not None or hyphened) and not word.roles and not written.isupper()
-
-
 def statuses(words: Iterable[Word]) -> frozenset[str]:
     return frozenset(status for word in words for status in word.statuses)
 
@@ -185,7 +178,7 @@ def shared_answer(one: Statement, other: Statement) -> float:
 
 def held(one: Statement, other: Statement) -> float:
     """The share of what the one is about that the other holds; that both name one place says nothing of the point."""
-    words = [word for word in one.own if not is_name(word, one.unit)]
+    words = [word for word in one.own if not word.proper]
     if not words:
         return 0.0
     return sum(1.0 if holds(word, other.own) else 0.6 if holds(word, other.lent) else 0.0 for word in words) / len(
@@ -213,7 +206,7 @@ def topics(one: Statement, other: Statement) -> int:
 
 def topical(side: Statement) -> list[Word]:
     """The words of a sentence that name what is ruled: neither names nor words like *receive* and *last*."""
-    return _weighty((word for word in side.own if not is_name(word, side.unit)), side.unit.language)
+    return _weighty((word for word in side.own if not word.proper), side.unit.language)
 
 
 def _weighty(words: Iterable[Word], language: str) -> list[Word]:
@@ -231,7 +224,7 @@ def _light(language: str) -> frozenset[str]:
 
 def in_common(one: Statement, other: Statement) -> int:
     """The words, names aside, that the two share: two rules about one workshop are not yet about one point."""
-    return sum(not is_name(word, one.unit) and holds(word, other.own) for word in one.own)
+    return sum(not word.proper and holds(word, other.own) for word in one.own)
 
 
 # --- people, places and items ---------------------------------------------------------------------------------------
@@ -276,7 +269,7 @@ def places(side: Statement) -> list[Word]:
     plain = folded(side.unit.text)
     found: list[Word] = []
     for word in side.unit.words:
-        if not is_name(word, side.unit) or word.name in _TONGUES:
+        if not word.proper or word.name in _TONGUES:
             continue
         if _PLACE.search(plain[: word.start]) or (found and plain[found[-1].end : word.start] in {"-", " "}):
             found.append(word)

@@ -56,7 +56,9 @@ class Word:
 
     ``ids`` are what it may stand for: its stem and its families. ``roles``, ``statuses`` and ``scales`` (scale and
     place on it) are ids that must never be mixed up. ``name`` is its folded text when it is written as a name;
-    ``modal`` marks one that is compared as a modality.
+    ``proper`` marks the name of a place or a thing (not an acronym, which names what a rule is about), ``modal`` one
+    that is compared as a modality. ``start`` and ``end`` mean nothing in any other text: words of a sentence, of its
+    headings and of its label are compared with each other, so a word says by itself all that may be asked of it.
     """
 
     start: int
@@ -66,6 +68,7 @@ class Word:
     statuses: frozenset[str] = frozenset()
     scales: frozenset[tuple[int, int]] = frozenset()
     name: str | None = None
+    proper: bool = False
     modal: bool = False
 
     def like(self, other: Word) -> bool:
@@ -272,12 +275,14 @@ def _word(
         or (len(written) > 1 and written.isupper())
         or bool(re.fullmatch(r"[A-Z]{1,6}-?\d[\w-]*", written))
     )
+    roles = frozenset(identity for category, identity in meaningful if category == "roles")
+    hyphened = start > 0 and text[start - 1] == "-" and written[0].isupper()
     return [
         Word(
             start,
             end,
             frozenset(ids),
-            roles=frozenset(identity for category, identity in meaningful if category == "roles"),
+            roles=roles,
             statuses=frozenset(identity for category, identity in meaningful if category == "statuses"),
             scales=frozenset(
                 (int(identity.split(".")[0]), int(identity.split(".")[1]))
@@ -285,6 +290,7 @@ def _word(
                 if category == "opposites"
             ),
             name=folded(written) if named else None,
+            proper=(named or hyphened) and not roles and not written.isupper(),
             modal=length == 1 and any(own[0][2] in lexicon.exact[name] for name in _MODAL_LISTS),
         )
     ]

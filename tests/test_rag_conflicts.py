@@ -5,13 +5,17 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from rag.conflicts import conflicts, precedence, probes, whole
+from rag.evidence import _units, evidence
+from rag.points import _asked
 from rag.types import Chunk, Conflict, NormRank, Passage, Reason, Validity
+from rag.wording import _alike, _key
 from tests.golden_passages import passages, rows
 
 FROZEN = "f713561c7a1287358f2a84ff47be17a9caf698326de55da842889ca54e1cce0a"
@@ -235,3 +239,30 @@ def test_two_measures_of_one_subject_are_no_contradiction(
     """Everyday questions whose words stand in rules on other points, or on another thing of the same name."""
     read, _ = passages({"language": "fr", "passages": [one, other]})
     assert conflicts(question, read) == ()
+
+
+def test_a_word_says_by_itself_whether_it_is_a_name() -> None:
+    """Words of a heading lie past the end of a short sentence, and no text but their own says how they are written."""
+    entry = {
+        "title": "Note sur les sites",
+        "path": ["Accueil du public au siège de Port-Aubin", "Site"],
+        "text": "Oui.",
+    }
+    read, _ = passages({"language": "fr", "passages": [entry]})
+    (unit,) = evidence(read[0])
+    far = [word for word in unit.around.words if word.start > len(unit.text)]
+    names = {unit.around.text[word.start : word.end] for word in far if word.proper}
+    assert names >= {"Port", "Aubin"}
+    assert names.isdisjoint({"public", "siège"})
+
+
+def test_threads_find_what_one_finds() -> None:
+    """Eight threads read the same sentences at once, none of which had been read before."""
+    asked = [(row["question"], passages(row)[0], row["language"]) for row in TRUE[:6]]
+    alone = [conflicts(*one) for one in asked]
+    assert any(alone)
+    for fresh in (_units, _asked, _key, _alike):
+        fresh.cache_clear()
+    with ThreadPoolExecutor(8) as threads:
+        together = list(threads.map(lambda one: conflicts(*one), asked * 8))
+    assert together == alone * 8
