@@ -14,7 +14,7 @@ import pytest
 from rag.adapters import llama_fleet
 from rag.adapters.llama_fleet import ReplicaState
 from rag.adapters.llama_pool import LlamaPool
-from rag.errors import GenerationError, ModelError, SettingsError
+from rag.errors import Cancelled, GenerationError, ModelError, SettingsError
 from rag.types import Message, Reading, Sampling, Told
 from tests.fake_llama_server import FakeLlamaServer
 
@@ -190,6 +190,28 @@ def test_several_at_once_are_spread(pool: LlamaPool, two: tuple[FakeLlamaServer,
             until(lambda: pool.queue.waiting == 1)
             stack.close()
             assert fifth.result(10)[1]
+
+
+def test_prompts_of_one_server_are_read_one_after_the_other() -> None:
+    """No prompt that comes later is read before; who leaves while theirs is read lets the next go on."""
+    with (
+        FakeLlamaServer(slots=3) as server,
+        closing(LlamaPool.open([server.url])) as pool,
+        ThreadPoolExecutor(3) as executor,
+    ):
+        server.reading = 30.0
+        leave = threading.Event()
+        first = executor.submit(lambda: list(pool.stream(asked("Un"), SHORT, cancelled=leave.is_set, owner="ada")))
+        until(lambda: len(server.prompts) == 1)
+        others = [executor.submit(write, pool, "Deux", owner) for owner in ("bob", "eve")]
+        until(lambda: pool.report()[0].busy == 3)
+        time.sleep(0.3)
+        assert len(server.prompts) == 1, "another prompt was sent while the first is read"
+        server.reading = 0.0
+        leave.set()
+        with pytest.raises(Cancelled):
+            first.result(10)
+        assert [other.result(10)[1] for other in others] == [" mot0 mot1 mot2"] * 2
 
 
 # Failures

@@ -181,6 +181,33 @@ class Fleet:
         finally:
             self._release(found[0], found[2])
 
+    @contextmanager
+    def reading(self, bank: Bank, slot: Slot, check: Callable[[], None]) -> Iterator[Callable[[], None]]:
+        """Wait until the prompts that came to this server before are read; what is given says that this one is, too.
+
+        A server fills each batch with prompts in the order of its slots: whoever has the last slot would wait for as
+        long as new prompts come to the others. Reading one after the other takes no longer in all.
+        """
+
+        def done() -> None:
+            with self._changed:
+                if slot in bank.reading:
+                    bank.reading.remove(slot)
+                    self._changed.notify_all()
+
+        with self._changed:
+            bank.reading.append(slot)
+        try:
+            while True:
+                check()
+                with self._changed:
+                    if bank.reading[0] is slot:
+                        break
+                    self._changed.wait(WATCH)
+            yield done
+        finally:
+            done()
+
     def forget(self, owner: str) -> None:
         """Cut the slots that hold prompts of ``owner`` back to the system message, busy ones when their turn ends.
 

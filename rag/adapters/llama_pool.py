@@ -175,38 +175,42 @@ class LlamaPool:
             if bank.lost:
                 raise ServerFailed("llama-server stopped answering", "llama-server ne répond plus", gone=True)
 
-        # 1. A slot that may hold somebody else's words keeps nothing but the system message.
-        held = 0
-        trimmed = replica.shared or slot.owner != request.owner
-        if trimmed:
-            slot.owner = None
-            held = replica.server.trim(slot.number, request.shared, look) or 0
-        allowed = slot.allows(request)
-        slot.owner, slot.held, slot.public = request.owner, request.tokens, len(request.shared)
-        # 2. What the server says it reused must be no more than that; only then a word is shown.
-        stops = StopFilter(sampling.stop)  # the server stops too, but may have sent the first half of a stop string
-        known: int | None = None
-        try:
-            with closing(replica.server.write(slot.number, request.tokens, options)) as exchange:
-                while True:
-                    look()
-                    piece = exchange.piece(WATCH)
-                    if known is None and piece is not None and piece.cached is not None:
-                        if piece.cached > allowed:
-                            raise _Foreign(trimmed=trimmed)
-                        known = piece.cached
-                        told(Reading(len(request.tokens), held if trimmed else known))
-                    if known is None and (piece is None or piece.text):
-                        raise ServerFailed(
-                            "llama-server does not say what it reused", "llama-server ne dit pas ce qu’il a réutilisé"
-                        )
-                    if shown := stops.rest() if piece is None else stops.feed(piece.text):
-                        yield shown
-                    if piece is None or stops.stopped:
-                        return
-        finally:
-            if known is None:  # it may not even have begun, and holds what it held before
+        with self._fleet.reading(bank, slot, look) as read:
+            # 1. A slot that may hold somebody else's words keeps nothing but the system message.
+            held = 0
+            trimmed = replica.shared or slot.owner != request.owner
+            if trimmed:
                 slot.owner = None
+                held = replica.server.trim(slot.number, request.shared, look) or 0
+            allowed = slot.allows(request)
+            slot.owner, slot.held, slot.public = request.owner, request.tokens, len(request.shared)
+            # 2. What the server says it reused must be no more than that; only then a word is shown.
+            stops = StopFilter(sampling.stop)  # the server stops too, but may have sent the first half of a stop string
+            known: int | None = None
+            try:
+                with closing(replica.server.write(slot.number, request.tokens, options)) as exchange:
+                    while True:
+                        look()
+                        piece = exchange.piece(WATCH)
+                        if known is None and piece is not None and piece.cached is not None:
+                            if piece.cached > allowed:
+                                raise _Foreign(trimmed=trimmed)
+                            known = piece.cached
+                            told(Reading(len(request.tokens), held if trimmed else known))
+                        if known is None and (piece is None or piece.text):
+                            raise ServerFailed(
+                                "llama-server does not say what it reused",
+                                "llama-server ne dit pas ce qu’il a réutilisé",
+                            )
+                        if piece is None or piece.text:
+                            read()
+                        if shown := stops.rest() if piece is None else stops.feed(piece.text):
+                            yield shown
+                        if piece is None or stops.stopped:
+                            return
+            finally:
+                if known is None:  # it may not even have begun, and holds what it held before
+                    slot.owner = None
 
     def _options(self, request: Request, sampling: Sampling) -> dict[str, object]:
         options: dict[str, object] = {

@@ -63,10 +63,14 @@ class Slot:
 
 @dataclass(slots=True, eq=False)
 class Bank:
-    """The slots of one server as it runs now; ``lost`` once it has stopped answering."""
+    """The slots of one server as it runs now; ``lost`` once it has stopped answering.
+
+    ``reading`` are those whose prompts are to be read, in the order in which they came; the first one's is.
+    """
 
     slots: list[Slot] = field(default_factory=list)
     lost: bool = False
+    reading: list[Slot] = field(default_factory=list)
 
     @property
     def load(self) -> float:
