@@ -137,7 +137,7 @@ class Guard:
         try:
             through = self._identity.forwarded(scope)
             headers = Headers(scope=scope)
-            refusal = self._refusal(headers, scope["path"])
+            refusal = self._refusal(headers, scope)
             if refusal is not None or scope["path"] in OPEN_PATHS:
                 return refusal
             standing = await self._identity.standing(scope, through)
@@ -162,7 +162,7 @@ class Guard:
         """Bytes that a request to a path may have."""
         return max((most for pattern, most in self._uploads if pattern.fullmatch(path)), default=LARGEST_BODY)
 
-    def _refusal(self, headers: Headers, path: str) -> problems.Refusal | None:
+    def _refusal(self, headers: Headers, scope: Scope) -> problems.Refusal | None:
         named = headers.getlist("host")
         host = named[0] if len(named) == 1 else ""  # with two, each program on the way may believe another
         if _host_name(host) not in self._hosts:
@@ -173,12 +173,12 @@ class Guard:
                 status=421,
             )
         origin = headers.get("origin")
-        foreign = origin is not None and urllib.parse.urlsplit(origin).netloc.lower() != host.lower()
+        foreign = origin is not None and not _is_own_origin(origin, scope.get("scheme", "http"), host)
         # A picture or a script of another site sends no Origin with a GET, but browsers say where it comes from.
         elsewhere = headers.get("sec-fetch-site") in {"cross-site", "same-site"}
         if foreign or (elsewhere and headers.get("sec-fetch-mode") != "navigate"):
             return _foreign()
-        size, most = headers.get("content-length", "0"), self._most(path)
+        size, most = headers.get("content-length", "0"), self._most(scope["path"])
         if not size.isdecimal() or int(size) > most:
             return problems.Refusal(
                 f"the request is larger than {most} bytes",
@@ -219,6 +219,19 @@ def _foreign() -> problems.Refusal:
         code="wrong_origin",
         status=403,
     )
+
+
+def _is_own_origin(origin: str, scheme: str, host: str) -> bool:
+    """Whether an Origin is that of the pages of this server.
+
+    Not over plain HTTP where this server is reached over HTTPS: whoever is on the network could have written that page.
+    The other way round a proxy ends HTTPS and does not say so.
+    """
+    try:
+        said = urllib.parse.urlsplit(origin)
+    except ValueError:  # brackets that hold no address
+        return False
+    return said.netloc.lower() == host.lower() and not (scheme == "https" and said.scheme == "http")
 
 
 def _from_own_page(headers: Headers) -> bool:

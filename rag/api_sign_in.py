@@ -19,9 +19,9 @@ from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from rag.api_guard import SIGN_IN, SIGN_OUT, is_loopback_name
+from rag.api_guard import SIGN_IN, SIGN_OUT
 from rag.api_service import Served, Service, standing_of
-from rag.identity import COOKIE, SECURE_COOKIE, session_cookie
+from rag.identity import COOKIE, SECURE_COOKIE, cookie_name, secure_cookies, session_cookie
 from rag.settings import Login
 from rag.standing import Source
 
@@ -59,14 +59,14 @@ async def sign_in(request: Request, service: Served) -> Response:
     """Begin a session with the key or token of the form."""
     if _secure(request, service) is None:
         return _page(request, service, status=403)
-    fields = await _fields(request)
+    fields = await _fields(request, service)
     if fields is None:
         return _page(request, service, fault=_STALE, status=400)
     identity = service.identity
     session = await run_in_threadpool(identity.sign_in, fields.get("credential", "").strip())
     if session is None:
         return _page(request, service, fault=_WRONG, status=401)
-    await run_in_threadpool(identity.sign_out, session_cookie(request.headers))
+    await run_in_threadpool(identity.sign_out, _session(request, service))
     gone = RedirectResponse("/", 303, _HEADERS)
     _set(gone, request, service, COOKIE, session)
     return gone
@@ -75,9 +75,9 @@ async def sign_in(request: Request, service: Served) -> Response:
 @router.post(SIGN_OUT)
 async def sign_out(request: Request, service: Served) -> Response:
     """End the session of this browser."""
-    if await _fields(request) is None:
+    if await _fields(request, service) is None:
         return _page(request, service, fault=_STALE, status=400)
-    await run_in_threadpool(service.identity.sign_out, session_cookie(request.headers))
+    await run_in_threadpool(service.identity.sign_out, _session(request, service))
     gone = RedirectResponse(SIGN_IN, 303, _HEADERS)
     for name in (COOKIE, SECURE_COOKIE):
         gone.delete_cookie(name, secure=name == SECURE_COOKIE, httponly=True, samesite="lax")
@@ -111,7 +111,7 @@ def _page(
     return page
 
 
-async def _fields(request: Request) -> dict[str, str] | None:
+async def _fields(request: Request, service: Service) -> dict[str, str] | None:
     """The fields of a form of ours; ``None`` for a form that was not sent from our page in this browser."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/x-www-form-urlencoded":
         return None
@@ -124,23 +124,20 @@ async def _fields(request: Request) -> dict[str, str] | None:
         fields = dict(urllib.parse.parse_qsl(body.decode(), max_num_fields=10))
     except ValueError:
         return None
-    kept = request.cookies.get(f"__Host-{FORM}") or request.cookies.get(FORM) or ""
+    # Where cookies are secure another one could be of a neighbour under the same domain, who knows its value.
+    kept = request.cookies.get(f"__Host-{FORM}" if _secure(request, service) else FORM, "")
     same = hmac.compare_digest(fields.get("form", "").encode(), kept.encode())
     return fields if same and kept else None
 
 
 def _secure(request: Request, service: Service) -> bool | None:
-    """Whether cookies are for HTTPS only; ``None`` where a key would cross the network in the open.
+    return secure_cookies(service.vauban.settings.secure_cookies, request.scope["scheme"], request.headers)
 
-    On this machine's own plain HTTP they are not, because some browsers would then never send them back; nothing
-    leaves the machine there.
-    """
-    setting = service.vauban.settings.secure_cookies
-    if setting != "auto":
-        return setting == "always"
-    if request.url.scheme == "https":
-        return True
-    return False if is_loopback_name(request.headers.get("host", "")) else None
+
+def _session(request: Request, service: Service) -> str:
+    """The secret of the session that this browser has."""
+    name = cookie_name(service.vauban.settings.secure_cookies, request.scope["scheme"], request.headers)
+    return session_cookie(request.headers, name)
 
 
 def _set(response: Response, request: Request, service: Service, name: str, value: str) -> None:

@@ -24,15 +24,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import replace
-from http.cookies import CookieError, SimpleCookie
 from typing import Final
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from rag import oidc
+from rag.api_guard import is_loopback_name
 from rag.api_service import ALL, standing_of
 from rag.database import Database
 from rag.entitlements import Entitlements
@@ -86,6 +85,7 @@ class Identity:
         self._keys = Keys(database) if database is not None and Login.KEYS in self.modes else None
         self._pages = PageTokens()
         table = Entitlements.load(settings.login_map)
+        self._secure_cookies = settings.secure_cookies
         self._proxies = Proxies(networks(settings.proxies), table, Login.PROXY in self.modes)
         self._provider = None if Login.OIDC not in self.modes else provider(settings, table)
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="identity")
@@ -120,16 +120,21 @@ class Identity:
             raise _nobody()  # nobody can say which of them a proxy before this server has looked at
         if self.open:
             return self.authenticate(headers, through)
+        cookie = cookie_name(self._secure_cookies, scope.get("scheme", "http"), headers)
         # Threads of its own: searches that take long must not keep people from being recognised.
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self.authenticate, headers, through)
+        return await asyncio.get_running_loop().run_in_executor(
+            self._threads, self.authenticate, headers, through, cookie
+        )
 
     def close(self) -> None:
         """Write down what was noted, and end the threads."""
         self._threads.shutdown()
         self._notes.shutdown()
 
-    def authenticate(self, headers: Headers, through: Principal | None = None) -> Standing:
-        """Whose a request is; ``through`` is whom a trusted proxy named. May wait for the database.
+    def authenticate(self, headers: Headers, through: Principal | None = None, cookie: str = COOKIE) -> Standing:
+        """Whose a request is; ``through`` is whom a trusted proxy named, ``cookie`` the one that may be of a session.
+
+        May wait for the database.
 
         Raises:
             Refusal: 401, nobody's.
@@ -142,7 +147,7 @@ class Identity:
         if standing is None and through is not None and not self._claims(given, headers):
             return Standing(through, Source.STATED)
         if standing is None and not headers.get("authorization"):
-            standing = self._by_cookie(headers)
+            standing = self._by_cookie(headers, cookie)
         if standing is None:
             raise _nobody()
         return standing
@@ -220,8 +225,8 @@ class Identity:
         found = self._provider.principal(given)
         return None if found is None else Standing(found[0], Source.STATED, until=found[1])
 
-    def _by_cookie(self, headers: Headers) -> Standing | None:
-        secret = session_cookie(headers)
+    def _by_cookie(self, headers: Headers, name: str) -> Standing | None:
+        secret = session_cookie(headers, name)
         found = None if self.sessions is None or not secret else self.sessions.of_cookie(secret)
         if found is None or self.sessions is None:
             return None
@@ -331,14 +336,35 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def session_cookie(headers: Headers) -> str:
+def secure_cookies(setting: str, scheme: str, headers: Headers) -> bool | None:
+    """Whether the cookies of a request's answer are for HTTPS only; ``None`` where a key would cross the network in
+    the open.
+
+    On this machine's own plain HTTP they are not, because some browsers would then never send them back; nothing
+    leaves the machine there.
+    """
+    if setting != "auto":
+        return setting == "always"
+    if scheme in {"https", "wss"}:
+        return True
+    return False if is_loopback_name(headers.get("host", "")) else None
+
+
+def cookie_name(setting: str, scheme: str, headers: Headers) -> str:
+    """The one cookie that may hold the session of a request; empty where none can have been set.
+
+    Where cookies are ``Secure`` it is the one that no other host can set: a neighbour under the same domain could else
+    give a browser the session of its own choice.
+    """
+    secure = secure_cookies(setting, scheme, headers)
+    return "" if secure is None else SECURE_COOKIE if secure else COOKIE
+
+
+def session_cookie(headers: Headers, name: str) -> str:
     """The secret of the session in the cookies of a request; empty without one, or with two that differ."""
-    found = set()
-    for line in headers.getlist("cookie"):
-        cookies: SimpleCookie = SimpleCookie()
-        with suppress(CookieError):
-            cookies.load(line)
-        found |= {cookies[name].value for name in (SECURE_COOKIE, COOKIE) if name in cookies}
+    # By hand, because the library keeps the last of two, and which of them somebody else has set nobody knows.
+    pairs = [part.partition("=") for line in headers.getlist("cookie") for part in line.split(";")]
+    found = {value.strip() for key, _, value in pairs if name and key.strip() == name}
     return found.pop() if len(found) == 1 else ""
 
 

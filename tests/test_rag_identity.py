@@ -176,7 +176,9 @@ def test_a_wrong_credential_never_falls_back_to_another(identity: Identity, data
     session = identity.sign_in(secret) or ""
     assert refused(identity, cookie(session) | bearer("vbn_0123456789abcdef_" + "A" * 43))
     assert refused(identity, cookie(session) | {"authorization": "Negotiate x"})
-    assert refused(identity, {"cookie": f"vauban_session={session}; __Host-vauban_session=other"})
+    assert refused(identity, {"cookie": f"vauban_session={session}; vauban_session=other"})
+    assert refused(identity, {"cookie": f"vauban_session=other; vauban_session={session}"})
+    assert not refused(identity, {"cookie": f"theirs=a b; vauban_session={session};x={{}}"})
     assert refused(identity, {"cookie": f"other={session}"})
 
 
