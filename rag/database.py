@@ -25,7 +25,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from rag.errors import DiskFull, OperatorError, SettingsError, StoreBusy, StoreError
 
-HEAD: Final = "0006"
+HEAD: Final = "0007"
 """The migration that this program's tables are at; a test compares it with the folder ``migrations``."""
 WAIT: Final = 15_000
 """Milliseconds that a writer waits for another one: publishing tens of thousands of rows takes under two seconds."""

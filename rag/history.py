@@ -35,6 +35,8 @@ MOST_EXCHANGES: Final = 200
 """Questions of one conversation."""
 REMEMBERED: Final = 6
 """Exchanges that a question is understood by: older ones never fit beside the passages."""
+MOST_FEEDBACK: Final = 1_000
+"""Answers that one person has judged: where no history is kept, nobody knows how many there were to judge."""
 LONGEST_TITLE: Final = 200
 TITLE_OF_QUESTION: Final = 80
 """Characters of a question that become the title of its conversation."""
@@ -93,6 +95,15 @@ _feedback = sa.Table(
     sa.Index("ix_feedback_owner_answer", "owner", "answer", unique=True),
     sa.Index("ix_feedback_created", "created"),
     info={PERSONAL: True},
+)
+_feedback_corpora = sa.Table(
+    "feedback_corpora",
+    metadata,
+    # In the order in which maintainers read it.
+    sa.Column("corpus", Text, primary_key=True),
+    sa.Column("created", Text, primary_key=True),
+    sa.Column("feedback", Text, sa.ForeignKey("feedback.id", ondelete="CASCADE"), primary_key=True),
+    sa.Index("ix_feedback_corpora_feedback", "feedback"),
 )
 ROUTES: Final = ("/v1/conversations", "/v1/feedback")
 """Where a repeated write may answer with what is kept here; it is forgotten along."""
@@ -435,6 +446,7 @@ class History:
 
         Raises:
             NotFound: no such answer was given to this person, or it is no longer kept.
+            Conflict: they have judged as many answers as one person may.
         """
         owner, now = principal.owner, _now()
         own = sa.select(_answers.c.rests_on).where(_answers.c.id == answer, _answers.c.owner == owner)
@@ -452,12 +464,21 @@ class History:
             first = note is None
             if note is not None:
                 connection.execute(_feedback.update().where(_feedback.c.id == note).values(**said))
+                connection.execute(
+                    _feedback_corpora.update()
+                    .where(_feedback_corpora.c.feedback == note)
+                    .values(created=now.isoformat())
+                )
                 self._database.erased(connection)
             else:
+                _check_room(connection, owner)
                 note = uuid.uuid4().hex
                 rests_on = None if found is None else found.rests_on
                 whose = {"id": note, "answer": answer, "owner": owner, "principal": principal.name}
                 connection.execute(_feedback.insert().values(**whose, **said, rests_on=_or_null(rests_on)))
+                for corpus in {name for name, _ in _sources(rests_on or ())}:
+                    values = {"corpus": corpus, "created": now.isoformat(), "feedback": note}
+                    connection.execute(_feedback_corpora.insert().values(**values))
             row = _own_feedback(connection, owner, note)
         return _note(row), first
 
@@ -485,13 +506,9 @@ class History:
         chosen: list[Feedback] = []
         while len(chosen) < limit:
             with self._database.reading() as connection:
-                some = _latest_feedback(connection, before, _BATCH)
+                some = [_note(row) for row in connection.execute(_on_corpus(corpus, before))]
             rights = _Rights(self._library, principal, (one.rests_on or frozenset() for one in some))
-            chosen += [
-                one
-                for one in some
-                if one.rests_on and any(name == corpus for name, _ in one.rests_on) and rights.reads(one.rests_on)
-            ]
+            chosen += [one for one in some if one.rests_on and rights.reads(one.rests_on)]
             if len(some) < _BATCH:
                 break
             before = (some[-1].created.isoformat(), some[-1].id)
@@ -625,6 +642,25 @@ def _latest_feedback(
     if before is not None:
         query = query.where(sa.tuple_(_feedback.c.created, _feedback.c.id) < sa.tuple_(*before))
     return [_note(row) for row in connection.execute(query.limit(limit))]
+
+
+def _on_corpus(corpus: str, before: tuple[str, str] | None) -> sa.Select[Any]:
+    """The next batch of what was thought of answers that rest on a corpus."""
+    of, place = _feedback_corpora.c, (_feedback_corpora.c.created, _feedback_corpora.c.feedback)
+    query = sa.select(_feedback).join(_feedback_corpora, of.feedback == _feedback.c.id).where(of.corpus == corpus)
+    if before is not None:
+        query = query.where(sa.tuple_(*place) < sa.tuple_(*before))
+    return query.order_by(*(one.desc() for one in place)).limit(_BATCH)
+
+
+def _check_room(connection: sa.Connection, owner: str) -> None:
+    given = sa.select(sa.func.count()).select_from(_feedback).where(_feedback.c.owner == owner)
+    if connection.execute(given).scalar_one() >= MOST_FEEDBACK:
+        raise Conflict(
+            f"you have judged {MOST_FEEDBACK} answers; delete some of that feedback first",
+            f"vous avez donné {MOST_FEEDBACK} avis ; supprimez-en d'abord",
+            code="too_much_feedback",
+        )
 
 
 def _conversation(row: sa.Row[Any]) -> Conversation:

@@ -353,6 +353,47 @@ def test_maintainers_read_feedback_only_where_they_may_read_every_source(kept: H
     assert kept.feedback_on(BRUNO, "rh", None, 1) == found[:1]
 
 
+@pytest.mark.parametrize("days", [0, 90])
+def test_there_is_an_end_to_what_one_person_judges(
+    database: Database, shelf: Shelf, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    """Also where no history says which answers were theirs; what was judged may be judged again, and deleted."""
+    monkeypatch.setattr(history, "MOST_FEEDBACK", 2)
+    kept = History(database, shelf, days)
+    answers = [asked_id(kept) for _ in range(3)]
+    notes = [kept.judge(ALICE, answer=one, thumb="up")[0] for one in answers[:2]]
+    with pytest.raises(Conflict) as raised:
+        kept.judge(ALICE, answer=answers[2], thumb="up")
+    assert raised.value.code == "too_much_feedback"
+    assert not kept.judge(ALICE, answer=answers[0], thumb="down")[1]
+    kept.judge(BRUNO, answer=asked_id(kept, BRUNO), thumb="up")
+    kept.delete_feedback(ALICE.owner, notes[1].id)
+    assert kept.judge(ALICE, answer=answers[2], thumb="up")[1]
+
+
+def test_what_was_thought_of_a_corpus_is_found_without_reading_the_rest(
+    kept: History, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By an index, in its order, from the first page as from any other; and over many batches."""
+    monkeypatch.setattr(history, "_BATCH", 2)
+    notes = []
+    for sources in ((CONGES,), (FRAIS,), (CONGES, PRIMES), (FRAIS,), (CONGES, FRAIS)):
+        question = asked()
+        kept.keep(ALICE, question, answer(*sources))
+        notes.append(kept.judge(ALICE, answer=question.id, thumb="up")[0])
+    again, _ = kept.judge(ALICE, answer=notes[0].answer, thumb="down")
+    assert kept.feedback_on(BRUNO, "rh", None, 10) == [again, notes[4], notes[2]]
+    kept.delete_feedback(ALICE.owner, notes[4].id)
+    assert kept.feedback_on(BRUNO, "rh", (again.created.isoformat(), again.id), 10) == [notes[2]]
+    if database.shared:
+        return  # PostgreSQL reads tables of a few rows as a whole
+    for before in (None, ("2026-01-01", "x")):
+        query = history._on_corpus("rh", before).compile(database.engine, compile_kwargs={"literal_binds": True})
+        with database.reading() as connection:
+            plan = [row.detail for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}")]
+        assert [line.split()[0] for line in plan] == ["SEARCH", "SEARCH"], plan
+
+
 # --- deletion ------------------------------------------------------------------------------------------
 
 
@@ -375,10 +416,10 @@ def test_what_is_older_than_it_may_be_goes(kept: History) -> None:
     assert list(kept.export(ALICE)) == []
 
 
-def asked_id(kept: History) -> str:
+def asked_id(kept: History, who: Principal = ALICE) -> str:
     """The id of one more answer, outside of conversations."""
     question = asked()
-    kept.keep(ALICE, question, answer(CONGES))
+    kept.keep(who, question, answer(CONGES))
     return question.id
 
 
@@ -465,6 +506,20 @@ def test_feedback_that_was_given_before_is_its_givers(where: Path | str, shelf: 
     database = Database.open(where)
     given = History(database, shelf, 90).feedback(Principal("local").owner, None, 10)
     assert [(one.id, one.comment, one.rests_on) for one in given] == [("2", "après", None), ("3", "", None)]
+    database.close()
+
+
+def test_feedback_of_before_is_found_by_its_corpora(where: Path | str, shelf: Shelf) -> None:
+    """Of those whose answer is known to rest on something."""
+    row = "INSERT INTO feedback (id, answer, thumb, comment, principal, created, owner, rests_on) VALUES "
+    older_database.make(
+        where,
+        "0006",
+        row + "('1', 'a', 'up', '', 'x', '2026-01-01T00:00:00+00:00', 'key:x', '[[\"rh\", \"conges\"]]')",
+        row + "('2', 'b', 'up', '', 'x', '2026-01-02T00:00:00+00:00', 'key:x', NULL)",
+    )
+    database = Database.open(where)
+    assert [one.id for one in History(database, shelf, 90).feedback_on(BRUNO, "rh", None, 10)] == ["1"]
     database.close()
 
 
