@@ -17,6 +17,7 @@ from rag.differences import difference, equal, limits_alike
 from rag.evidence import evidence
 from rag.points import (
     Statement,
+    asked_deed,
     clauses_meet,
     content,
     differently,
@@ -77,7 +78,10 @@ def conflicts(question: str, passages: Sequence[Passage], language: str = "fr") 
     """
     found: dict[tuple[str, str], tuple[float, Conflict]] = {}
     answers = _answers(question)
+    deed = asked_deed(question, language)
     for one, other in _pairs(question, passages, language):
+        if deed is not None and not holds(deed, (*one.own, *other.own)):
+            continue
         reason, alike = _contradiction(one, other, answers)
         if reason is None:
             continue

@@ -157,6 +157,23 @@ def holds(word: Word, words: Iterable[Word]) -> bool:
     return False
 
 
+_MAY_IT_BE: Final = re.compile(
+    r"(?:peu(?:t|vent)|doi(?:t|vent))(?:-t)?-(?:il|elle|ils|elles) etre (\w+)|^(?:can|may|must) .*?\bbe (\w+)"
+)
+_HOW: Final = re.compile(r"\b(?:combien|quand|comment|qui|ou|quel\w*|pourquoi|how|what|when|who|which|where|why)\b")
+
+
+def asked_deed(question: str, language: str) -> Word | None:
+    """Of "may leave be refused?", the refusing: two sentences of which none speaks of it do not answer that."""
+    plain = folded(question)
+    found = _MAY_IT_BE.search(plain)
+    if found is None or _HOW.search(plain):
+        return None
+    place = found.start(1) if found[1] else found.start(2)
+    words = reading(question, "en" if language == "en" else "fr").words
+    return next((word for word in words if word.start <= place < word.end and word.ids and not word.modal), None)
+
+
 def statuses(words: Iterable[Word]) -> frozenset[str]:
     return frozenset(status for word in words for status in word.statuses)
 
@@ -234,6 +251,8 @@ def set_apart(one: Statement, other: Statement) -> bool:
     """Whether the two speak of different people, places or items, so that both may hold."""
     return (
         not populations_meet(one.unit, other.unit)
+        or _for_outsiders(one.unit, other.unit)
+        or _for_outsiders(other.unit, one.unit)
         or bool(one.said.actor and other.said.actor and not one.said.actor & other.said.actor)
         or of_another(one, other)
         or for_another(one, other)
@@ -253,6 +272,21 @@ def populations_meet(one: Unit, other: Unit) -> bool:
     return statuses(one.around.words) & statuses(other.around.words) != frozenset() or not (
         statuses(one.around.words) and statuses(other.around.words)
     )
+
+
+_OUTSIDERS: Final = {"fr": "visiteur prestataire fournisseur", "en": "visitor contractor supplier"}
+"""Those who come from elsewhere: what they must do is asked of nobody of the house."""
+
+
+def _for_outsiders(one: Unit, other: Unit) -> bool:
+    """Whether the one says what outsiders do, whom neither the other nor its headings name."""
+    outside = one.said.actor & _outsiders(one.language)
+    return bool(outside) and not any(word.roles & outside for word in (*other.words, *other.around.words))
+
+
+@functools.cache
+def _outsiders(language: str) -> frozenset[str]:
+    return frozenset(role for word in reading(_OUTSIDERS[language], language).words for role in word.roles)
 
 
 _TONGUES: Final = frozenset("english french german dutch polish spanish italian".split())

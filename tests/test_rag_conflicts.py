@@ -266,3 +266,44 @@ def test_threads_find_what_one_finds() -> None:
     with ThreadPoolExecutor(8) as threads:
         together = list(threads.map(lambda one: conflicts(*one), asked * 8))
     assert together == alone * 8
+
+
+@pytest.mark.parametrize(
+    ("question", "language", "one", "other", "reason"),
+    [
+        (
+            "Les congés peuvent-ils être refusés ?",
+            "fr",
+            {"document": "rh-conges-2024", "article": "15"},
+            {"document": "rh-note-compteurs-conges", "article": "3.1"},
+            None,
+        ),
+        (
+            "Jusqu'à quand les congés non pris peuvent-ils être utilisés ?",
+            "fr",
+            {"document": "rh-conges-2024", "article": "15"},
+            {"document": "rh-note-compteurs-conges", "article": "3.1"},
+            Reason.DATE,
+        ),
+        (
+            "How soon must an accident be reported?",
+            "en",
+            {"document": "infra-visitor-contractor-safety-2025", "article": "17"},
+            {"document": "rh-remote-work-abroad", "article": "4.4"},
+            None,
+        ),
+        (
+            "How soon must an accident be reported?",
+            "en",
+            {"title": "Works site rules", "text": "Contractors report any accident on the site within 2 hours."},
+            {"title": "Notice to contractors", "text": "An accident on the site is reported within 24 hours."},
+            Reason.NUMBER,
+        ),
+    ],
+)
+def test_a_contradiction_is_on_what_is_asked_and_of_whom(
+    question: str, language: str, one: dict[str, str], other: dict[str, str], reason: Reason | None
+) -> None:
+    """Until when leave is taken says not whether it is refused; what contractors report binds no agent abroad."""
+    read, _ = passages({"language": language, "passages": [one, other]})
+    assert [found.reason for found in conflicts(question, read, language)] == ([reason] if reason else [])
