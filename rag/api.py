@@ -88,9 +88,14 @@ def create_app(
     """
     identity = identity or access.Identity(vauban.settings, vauban.local, vauban.database, server_token=token)
     metrics, pseudonyms = Metrics(), Pseudonyms()
-    # One question is with the model while `queue` wait for it.
+
+    def most() -> int:
+        """Those who are with the model, and `queue` more who wait for it."""
+        places = 1 if vauban.generator is None else max(1, vauban.generator.queue.places)
+        return vauban.settings.queue + places
+
     answers = Answers(
-        vauban.settings.queue + 1,
+        most,
         vauban.settings.queue_per_user,
         lambda: None if vauban.generator is None else vauban.generator.queue.seconds,
     )

@@ -35,6 +35,8 @@ on a silent one after 10 to 60."""
 BEAT = b": still here\n\n"
 """A comment in the format of server-sent events: clients skip it."""
 DONE = b"data: [DONE]\n\n"
+THREADS = 256
+"""Answers in the making at the very most; a thread is made when an answer first needs it."""
 _LINE_ENDS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 
 Value = TypeVar("Value")
@@ -177,16 +179,19 @@ class Running:
 class Answers:
     """The answers in the making, at most ``most`` at a time and ``most_each`` of one person, each in its own thread.
 
+    ``most`` is asked each time: model servers come and go, and each brings places.
     ``turn`` says how many seconds one turn at the model takes lately: who is refused hears when one may be over.
 
     They have threads of their own so that questions waiting for the model never hold up the rest of the API.
     """
 
-    def __init__(self, most: int, most_each: int, turn: Callable[[], float | None] = lambda: None) -> None:
+    def __init__(
+        self, most: Callable[[], int], most_each: int, turn: Callable[[], float | None] = lambda: None
+    ) -> None:
         self._most = most
         self._most_each = most_each
         self._turn = turn
-        self._threads = ThreadPoolExecutor(most, thread_name_prefix="answer")
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="answer")
         self._running: dict[Running, str] = {}
 
     @property
@@ -206,7 +211,7 @@ class Answers:
                 code="too_many_of_yours",
                 retry_after=self._turn(),
             )
-        if len(self._running) >= self._most:
+        if len(self._running) >= min(self._most(), THREADS):
             raise Overloaded(
                 "too many questions are waiting; try again in a moment",
                 "trop de questions sont en attente ; réessayez dans un instant",

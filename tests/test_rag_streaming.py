@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +188,22 @@ def test_a_full_queue_is_a_429_that_says_when_to_come_back(tmp_path: Path) -> No
     assert int(refused.headers["retry-after"]) > 0
 
 
+def test_each_place_at_the_model_lets_one_more_ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`queue` questions wait besides those that several servers write at the same time, and a server may come later."""
+    vauban = parts(tmp_path, slow_writer(), queue=1)
+    with serving(create_app(vauban)) as url:
+        one_more = replace(writer(vauban).queue, places=2)
+        monkeypatch.setattr(Writer, "queue", one_more)
+        held = [send(url, asked(True)) for _ in range(3)]
+        assert b"200 OK" in held[2].recv(64)
+        assert [bool(connection.recv(64)) for connection in held[:2]] == [True, True]
+        refused = httpx.post(f"{url}/v1/chat/completions", json=asked(True), trust_env=False)
+        for connection in held:
+            connection.close()
+    vauban.catalog.close()
+    assert (refused.status_code, refused.json()["code"]) == (429, "overloaded")
+
+
 def test_nobody_takes_all_the_places(tmp_path: Path) -> None:
     """One person's questions are bounded below what the queue holds, and the refusal says that they are theirs."""
     vauban = parts(tmp_path, slow_writer(), queue_per_user=2)
@@ -270,7 +287,7 @@ def test_leaving_the_events_closes_the_engine() -> None:
             closed.set()
 
     async def read_one() -> None:
-        answers = streaming.Answers(1, 1)
+        answers = streaming.Answers(lambda: 1, 1)
         async for made in answers.start(lambda cancelled, waiting: endless(), "local:a").events():
             assert made is not None
             break
@@ -290,7 +307,7 @@ def test_whoever_waited_is_told_when_their_turn_has_come() -> None:
                 tell(one)
             yield Answer(Status.REFUSED, "", "fr", "")
 
-        answers = streaming.Answers(1, 1)
+        answers = streaming.Answers(lambda: 1, 1)
         found = [made async for made in answers.start(make, "local:a").events()]
         answers.close()
         return found[:-1]
