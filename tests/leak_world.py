@@ -14,11 +14,14 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
 
 import httpx
 from fastapi import FastAPI
+from PIL import Image
+from reportlab.pdfgen.canvas import Canvas
 from starlette.testclient import TestClient
 
 from ingest.source import Source
@@ -55,11 +58,13 @@ from rag.types import (
     Told,
     Upload,
 )
-from tests.rag_server import TOKEN, ListInbox, Parts, Writer, pdf, serving
+from tests.rag_server import TOKEN, ListInbox, Parts, Writer, serving
 
 MARK = re.compile(rb"zq(\d{6})")
 HOST = "http://127.0.0.1:8080"
 GROUPS = ("a", "b")
+PAINTED = 77
+"""The red of every page; green tells the number of its document, blue the version."""
 PUBLICATIONS = 2
 """Snapshots of each corpus, whatever changes: their numbers are no secret to those who see it."""
 
@@ -86,7 +91,10 @@ class Plan:
 
 
 def mark(kind: int, number: int, version: int = 0) -> str:
-    """``kind`` 1 is a corpus, 2 a document; six digits that stand for it in every byte that leaves."""
+    """``kind`` 1 is a corpus, 2 a document, 3 what a person wrote for nobody else.
+
+    Six digits that stand for it in every byte that leaves.
+    """
     return f"zq{kind}{number:03}{version:02}"
 
 
@@ -100,8 +108,33 @@ def document_id(number: int) -> str:
 
 def file_content(plan: DocumentPlan, version: int) -> bytes:
     if plan.pdf:
-        return pdf() + f"% {mark(2, plan.number, version)}fichier\n".encode()
+        return painted(plan.number, version) + f"% {mark(2, plan.number, version)}fichier\n".encode()
     return f"contenu {mark(2, plan.number, version)}fichier\n".encode()
+
+
+def painted(number: int, version: int) -> bytes:
+    """A PDF of two pages whose colour is the mark of a version of a document: a picture has no letters to search."""
+    written = BytesIO()
+    canvas = Canvas(written, pagesize=(200, 300), invariant=True)
+    for page in range(2):
+        canvas.setFillColorRGB(*(part / 255 for part in (PAINTED, 10 * number, 50 + 100 * version)))
+        canvas.rect(0, 0, 200, 300, stroke=0, fill=1)
+        canvas.setFillColorRGB(0, 0, 0)
+        canvas.drawString(20, 200, f"Page {page + 1}")
+        canvas.showPage()
+    canvas.save()
+    return written.getvalue()
+
+
+def pictured(response: httpx.Response) -> bytes:
+    """The mark of the document that a picture shows, and nothing of what is no picture."""
+    if response.status_code != 200 or response.headers["content-type"] != "image/png":
+        return b""
+    with Image.open(BytesIO(response.content)) as picture:
+        colour = picture.convert("RGB").getpixel((5, 5))
+    assert isinstance(colour, tuple)
+    assert colour[0] == PAINTED, f"no page of ours: {colour}"
+    return mark(2, round(colour[1] / 10), round((colour[2] - 50) / 100)).encode()
 
 
 def people(corpora: int) -> dict[str, Principal]:
@@ -251,7 +284,12 @@ class World:
         if person.name in self.revoked:
             return set()
         numbers = {name[9:15] for name in self.corpora if self.sees(person, name) or Role.ADMINISTRATOR in person.roles}
+        numbers.add(self.own(person)[2:6])
         return numbers | {document[2:6] for corpus, document in self.documents if self.reads(person, corpus, document)}
+
+    def own(self, person: Principal) -> str:
+        """The mark of what only that person may know that they wrote."""
+        return mark(3, list(self.people).index(person.name))
 
     def foreign(self, person: Principal, sent: bytes, came: bytes) -> set[str]:
         """Marks in what came that the person neither may know nor has written in this very request."""
@@ -270,7 +308,8 @@ class World:
         response = self.client.send(request)
         self.cases += 1
         came = f"{response.status_code} {response.headers.multi_items()}".encode() + response.content
-        leaked = self.foreign(person, sent, came)
+        # A name that was sent may come back in words; what is behind it is not thereby theirs to look at.
+        leaked = self.foreign(person, sent, came) | self.foreign(person, b"", pictured(response))
         assert not leaked, f"{person.name} was told of {sorted(leaked)} by {method} {path}: {came[:3000]!r}"
         assert response.status_code < 500 or response.status_code == 501, f"{method} {path}: {came[:500]!r}"
         self.check_prompts()
@@ -508,6 +547,7 @@ class Chooser:
     def __init__(self, world: World, seed: int) -> None:
         self.world = world
         self.random = random.Random(seed)
+        self.asker: Principal | None = None
         self.names = [corpus_name(number) for number in range(len(world.plan.corpora))]
         self.documents = [(corpus_name(one.corpus), document_id(one.number)) for one in world.plan.documents]
 
@@ -520,6 +560,9 @@ class Chooser:
 
     def corpus(self) -> str:
         return str(self.random.choice([*self.names, "inconnu"]))
+
+    def own(self) -> str:
+        return "" if self.asker is None else self.world.own(self.asker)
 
     def parameters(self, operation: Operation) -> tuple[str, dict[str, Any]]:
         """The path and the query."""
@@ -579,8 +622,8 @@ class Chooser:
             },
             "POST /v1/embeddings": lambda: {"model": self.one("vauban", f"vauban-{corpus}"), "input": question},
             "POST /v1/rerank": lambda: {"query": question, "documents": ["un congé", "du pain"]},
-            "POST /v1/conversations": lambda: {"title": "Une conversation"},
-            "PATCH /v1/conversations/{conversation}": lambda: {"title": "Un autre titre"},
+            "POST /v1/conversations": lambda: {"title": f"Une conversation {self.own()}"},
+            "PATCH /v1/conversations/{conversation}": lambda: {"title": f"Un autre titre {self.own()}"},
             "POST /v1/feedback": lambda: {
                 "answer": self.made("answer", f"chatcmpl-{'0' * 32}"), "thumb": "up", "comment": "merci"
             },
@@ -636,6 +679,7 @@ class Chooser:
 
     def ask(self, person: Principal, operation: Operation) -> httpx.Response:
         """One request of an operation; what it made is remembered, for everybody to try."""
+        self.asker = person
         path, query = self.parameters(operation)
         response = self.world.ask(
             person, operation.method, path, params=query, headers=self.headers(operation), **self.body(operation)
