@@ -28,6 +28,7 @@ from starlette.types import Message, Receive
 from rag.api_service import caller, served, unknown_corpus, visible
 from rag.errors import BadRequest, OperatorError, VaubanError
 from rag.idempotency import Claim, Given, Repeats
+from rag.receiving import paced
 from rag.types import Access, Principal
 
 log = logging.getLogger("vauban.api")
@@ -94,7 +95,8 @@ async def _once(request: Request, key: str, route: str, handle: Handler) -> Resp
     """
     body = SpooledTemporaryFile[bytes](_IN_MEMORY)  # closed by what goes on with it
     try:
-        digest = await _digest(request, caller(request), body)
+        with served(request).receiving.held(caller(request).owner):
+            digest = await _digest(request, caller(request), body)
     except BaseException:
         body.close()
         raise
@@ -212,7 +214,7 @@ async def _digest(request: Request, principal: Principal, body: SpooledTemporary
     summed.update(json.dumps(said).encode() + b"\0")
     mark = boundary[1].encode() if boundary and kind.strip().lower() == "multipart/form-data" else b""
     held = b""
-    async for block in request.stream():
+    async for block in paced(request.stream()):
         await run_in_threadpool(body.write, block) if len(block) > _BLOCK else body.write(block)
         if not mark:
             summed.update(block)

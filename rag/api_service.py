@@ -24,6 +24,7 @@ from rag.idempotency import Repeats
 from rag.limits import EachAtOnce
 from rag.metrics import Metrics
 from rag.problems import Refusal
+from rag.receiving import Receiving
 from rag.recording import Making
 from rag.request_log import Pseudonyms
 from rag.seams import Embedder, Generator, Inbox, Reranker, VectorStore
@@ -135,6 +136,7 @@ class Service:
     pseudonyms: Pseudonyms = field(default_factory=Pseudonyms)
     warmth: Warmth = WARM
     canary: Canary | None = None
+    receiving: Receiving = field(default_factory=Receiving)
     started: int = field(default_factory=lambda: int(time.time()))
 
 

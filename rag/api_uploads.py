@@ -10,7 +10,8 @@ import asyncio
 import time
 import unicodedata
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final
 
@@ -98,7 +99,7 @@ async def add_document(
     A file that cannot be taken in is 422, with the reason as its code, and changes nothing.
     """
     await _may_feed(service, principal, corpus)
-    async with received(request, service.vauban.home.uploads / INCOMING, _most(service)) as file:
+    async with _received(service, principal, request) as file:
         said = _said(query, file)
         name = checked(said.name or file.name or "")
         document = _id(said.id or name)
@@ -127,7 +128,7 @@ async def replace_document(
     identifier = schemas.document_id(document)
     await _may_feed(service, principal, corpus)
     seen = await run_in_threadpool(_seen, service, principal, corpus, identifier, request)
-    async with received(request, service.vauban.home.uploads / INCOMING, _most(service)) as file:
+    async with _received(service, principal, request) as file:
         said = _said(query, file)
         if said.id not in {None, identifier}:
             raise BadRequest(
@@ -213,8 +214,17 @@ def _seen(service: Service, principal: Principal, corpus: str, document: str, re
     return _Seen(row.document.source, row.document.sha256)
 
 
-def _most(service: Service) -> int:
-    return service.vauban.settings.file_megabytes * 2**20
+@asynccontextmanager
+async def _received(service: Service, principal: Principal, request: Request) -> AsyncIterator[Received]:
+    """The file of a request, when its sender has a place; see :func:`rag.uploads.received`.
+
+    Raises:
+        Overloaded: they send too many at a time, or all together do.
+    """
+    most = service.vauban.settings.file_megabytes * 2**20
+    with service.receiving.held(principal.owner):
+        async with received(request, service.vauban.home.uploads / INCOMING, most) as file:
+            yield file
 
 
 def _said(query: schemas.UploadSaid, file: Received) -> schemas.UploadSaid:

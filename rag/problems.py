@@ -46,6 +46,7 @@ _TITLES: Mapping[int, tuple[str, str]] = {
     403: ("Refusé", "Forbidden"),
     404: ("Introuvable", "Not found"),
     405: ("Méthode non admise", "Method not allowed"),
+    408: ("Envoi trop lent", "Request timeout"),
     409: ("Impossible dans l'état actuel", "Conflict"),
     412: ("Condition non remplie", "Precondition failed"),
     413: ("Demande trop grande", "Content too large"),

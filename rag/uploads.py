@@ -7,6 +7,7 @@ size while they are read; what breaks off or breaks a bound leaves nothing behin
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -19,9 +20,10 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 
-from rag.errors import BadRequest
+from rag.errors import BadRequest, DiskFull
 from rag.home import open_private, translated
 from rag.problems import Refusal
+from rag.receiving import paced
 
 FORM: Final = b"multipart/form-data"
 FORM_ROOM: Final = 1 << 20
@@ -29,6 +31,10 @@ FORM_ROOM: Final = 1 << 20
 MOST_PARTS: Final = 80
 LONGEST_FIELD: Final = 4_096
 """Bytes of one field of a form: a title, a date, the name of a group."""
+RESERVE: Final = 32 * 2**20
+"""Bytes of the disk that no upload may take: publishing, records and answers need some."""
+BETWEEN: Final = 4 * 2**20
+"""Bytes that are received between two looks at what is left of it."""
 _MOST_HEADERS: Final = 8
 _LONGEST_HEADERS: Final = 4_096
 
@@ -50,19 +56,20 @@ async def received(request: Request, folder: Path, most: int) -> AsyncIterator[R
     Whoever wants to keep it renames it.
 
     Raises:
-        Refusal: 413, it is larger.
+        Refusal: 413, it is larger; 408, it comes too slowly.
         BadRequest: there is no file, or the form is broken.
-        DiskFull: there is no room.
+        DiskFull: there is no room, or would be too little left.
     """
     path = folder / f"{uuid.uuid4().hex}.part"
     try:
-        file = await run_in_threadpool(_File, path, most)
+        announced = int(request.headers.get("content-length", 0))
+        file = await run_in_threadpool(_File, path, most, announced)
         try:
             kind, options = parse_options_header(request.headers.get("content-type"))
             form = _Form(file, options.get(b"boundary", b"")) if kind == FORM else None
             sink: _File | _Form = form or file
             try:
-                async for block in request.stream():
+                async for block in paced(request.stream()):
                     await run_in_threadpool(sink.write, block)
             except ClientDisconnect as error:
                 raise _broken() from error
@@ -77,12 +84,14 @@ async def received(request: Request, folder: Path, most: int) -> AsyncIterator[R
 class _File:
     """The bytes of a raw body, or of the one file of a form; counted, and durable once finished."""
 
-    def __init__(self, path: Path, most: int) -> None:
+    def __init__(self, path: Path, most: int, announced: int = 0) -> None:
         self._most = most
         self.size = 0
+        self._looked = 0
         self._folder = path.parent
         with translated(path.parent):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _check_room(path.parent, announced)
             self._writing = open_private(path)
 
     def write(self, block: bytes) -> None:
@@ -90,6 +99,9 @@ class _File:
         if self.size > self._most:
             raise too_large(self._most)
         with translated(self._folder):
+            if self.size - self._looked > BETWEEN:
+                self._looked = self.size
+                _check_room(self._folder, 0)
             self._writing.write(block)
 
     def finish(self) -> None:
@@ -202,6 +214,23 @@ class _Form:
 
     def _form_ends(self) -> None:
         self._ended = True
+
+
+def _check_room(folder: Path, wanted: int) -> None:
+    """See that the disk has room for so many more bytes, and what others need besides.
+
+    Raises:
+        DiskFull: it has not.
+    """
+    if _free(folder) < wanted + RESERVE:
+        raise DiskFull(
+            f"too little space is left for {folder}; free some and send the file again",
+            f"il reste trop peu de place pour {folder} ; libérez-en et renvoyez le fichier",
+        )
+
+
+def _free(folder: Path) -> int:
+    return shutil.disk_usage(folder).free
 
 
 def too_large(most: int) -> Refusal:

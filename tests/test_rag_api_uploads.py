@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,12 @@ from ingest.pipeline import Parts as SyncParts
 from ingest.pipeline import Progress
 from ingest.reading import LocalReader
 from ingest.uploads import Asked
+from rag import receiving as pace
+from rag import uploads as sending
 from rag.api import create_app
-from rag.errors import RejectReason, VaubanError
+from rag.errors import Overloaded, RejectReason, VaubanError
+from rag.problems import Refusal
+from rag.receiving import Receiving, paced
 from rag.rejections import SENTENCES
 from rag.types import Access, Principal, Role, RunKind
 from rag.uploads import LONGEST_FIELD, MOST_PARTS, received
@@ -361,3 +366,85 @@ def test_no_body_breaks_the_receiver(receiving: tuple[TestClient, Path], body: b
     response = client.post("/", content=body, headers=[(b"Content-Type", kind.encode("latin-1"))])
     assert response.status_code in {200, 400}
     assert list(folder.iterdir()) == []
+
+
+# --- bounds ---------------------------------------------------------------------------------------------
+
+
+def test_who_sends_too_slowly_is_told_so_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many bytes trickle in: they must come at some pace."""
+    monkeypatch.setattr(pace, "GRACE", 0.1)
+    trickled: list[int] = []
+
+    async def receive() -> dict[str, Any]:
+        if trickled:
+            await asyncio.sleep(0.04)
+        trickled.append(1)
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    async def send() -> None:
+        request = Request({"type": "http", "method": "POST", "headers": []}, receive)
+        async with received(request, tmp_path, 10_000):
+            pytest.fail("it never ends")
+
+    with pytest.raises(Refusal) as refused:
+        asyncio.run(send())
+    assert (refused.value.status, refused.value.code) == (408, "too_slow")
+    assert 1 < len(trickled) < 8
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_large_file_may_take_as_long_as_it_needs() -> None:
+    """At a pace that is slow, and not too slow; what is done with a block is not the sender's time."""
+
+    async def blocks() -> AsyncIterator[bytes]:
+        for _ in range(6):
+            await asyncio.sleep(0.05)
+            yield bytes(1_000)
+
+    async def read() -> int:
+        size = 0
+        async for block in paced(blocks(), 0.15):
+            size += len(block)
+            await asyncio.sleep(0.05)
+        return size
+
+    assert asyncio.run(read()) == 6_000
+
+
+def test_places_are_bounded_for_each_and_for_all() -> None:
+    """And are free again when a body has come, or has not."""
+    places = Receiving(2, 3)
+    with ExitStack() as held:
+        for owner in ("ada", "ada", "eve"):
+            held.enter_context(places.held(owner))
+        for owner, code in (("ada", "too_many_of_yours"), ("bob", "overloaded")):
+            with pytest.raises(Overloaded) as refused, places.held(owner):
+                pass
+            assert refused.value.code == code
+    for owner in ("ada", "ada", "bob"):
+        with places.held(owner):
+            pass
+
+
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "k"}])
+def test_who_sends_too_much_at_a_time_is_told_when_to_come_back(site: Site, headers: dict[str, str]) -> None:
+    """429 with Retry-After, in words; nothing is kept."""
+    places = Receiving(0, 0)
+    service = site.client.app.state.service  # type: ignore[attr-defined]  # Starlette's, behind a wider type
+    site.client.app.state.service = replace(service, receiving=places)  # type: ignore[attr-defined]  # as above
+    answer = site.call("maintainer", "POST", "/v1/corpora/envois/documents?name=a.md", content=TEXT, headers=headers)
+    assert code(answer) == (429, "too_many_of_yours")
+    assert int(answer.headers["retry-after"]) >= 1
+    assert site.left() == []
+
+
+def test_no_upload_takes_the_last_of_the_disk(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """507 before anything is received; and as it comes, where nobody said how large it is."""
+    monkeypatch.setattr(sending, "_free", lambda folder: sending.RESERVE + 10)
+    assert code(site.add()) == (507, "disk_full")
+    rooms = iter([sending.RESERVE * 2, 0])
+    monkeypatch.setattr(sending, "_free", lambda folder: next(rooms))
+    monkeypatch.setattr(sending, "BETWEEN", 100)
+    assert code(site.add(content=bytes(500))) == (507, "disk_full")
+    assert site.left() == []
