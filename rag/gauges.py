@@ -78,6 +78,14 @@ class Caching(Protocol):
     def cache(self) -> CacheState: ...
 
 
+@runtime_checkable
+class Noting(Protocol):
+    """What recognises people, and notes that their credentials are used."""
+
+    @property
+    def notes_dropped(self) -> int: ...
+
+
 def replicas(service: Service) -> Sequence[ModelServer]:
     """How each model server stands; none where the model is in this process, or there is none."""
     generator = service.vauban.generator
@@ -125,6 +133,9 @@ class Gauges(Collector):
         if found is not None:
             yield from _ingestion(found)
         yield from _records(self.recorded(), service.vauban.records.owed)
+        if isinstance(service.identity, Noting):
+            says = "Notes of the use of a credential that were dropped because the database was slow."
+            yield CounterMetricFamily("vauban_credential_notes_dropped", says, value=service.identity.notes_dropped)
         if service.canary is not None:
             yield from _canary(service.canary)
         yield GaugeMetricFamily("vauban_home_bytes", "Bytes of the home folder, the index included.", self.bytes())

@@ -206,6 +206,14 @@ def test_who_may_not_know_the_sums_gets_none(tmp_path: Path) -> None:
     vauban.catalog.close()
 
 
+def test_notes_that_were_dropped_are_counted(client: TestClient) -> None:
+    """A database that is too slow for them shows before people wait for it."""
+    name = "vauban_credential_notes_dropped_total"
+    assert read(client.get("/metrics").text)[name, frozenset()] == 0
+    client.app.state.service.identity.notes_dropped = 3  # type: ignore[attr-defined]  # it is the application
+    assert read(client.get("/metrics").text)[name, frozenset()] == 3
+
+
 def test_model_servers_are_told_by_their_number(tmp_path: Path) -> None:
     """And not by their address; the queue before them is counted, too."""
 
