@@ -4,7 +4,8 @@
 
 HOME is a home with the sample corpora published; it is copied. Parts: ``soak`` (16 people, a third of whom leave),
 ``disconnects`` (nothing is left of those who went), ``abuser`` (one person's 50 requests beside four people),
-``passages`` (how soon they are on screen, the model busy or absent), ``load`` (requests a second on /v1/search).
+``passages`` (how soon they are on screen, the model busy or absent), ``load`` (requests a second on /v1/search),
+``ingest-soak`` (four people who ask beside uploads without end: nothing grows).
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from tests.service_clients import (
     crowd,
     home_database,
     idle_within,
+    maintainer,
     marked,
     people,
     prompt_cache,
@@ -46,6 +48,8 @@ from tests.vauban_command import Serving
 
 GOLDEN = Path(__file__).parents[1] / "eval" / "golden"
 CORPORA = ("finances", "infrastructures", "rh", "sante")
+FED = "envois"
+"""The corpus that is fed by uploads."""
 REAL = {"VAUBAN_EMBEDDER": "minilm", "VAUBAN_GENERATOR": "smollm2"}
 
 
@@ -217,6 +221,64 @@ async def load(url: str, persons: Sequence[Person], connections: int, seconds: f
     }
 
 
+async def ingest_soak(server: Serving, persons: Sequence[Person], watch: Person, seconds: float) -> dict[str, Any]:
+    """Four people who ask, a fifth of the answers left, beside uploads without end: what grows, and what fails."""
+    sizes: list[Size] = []
+    statuses: Counter[str] = Counter()
+    began = time.monotonic()
+
+    async def look() -> None:
+        while True:
+            sizes.append(Size.of(server.process.pid))
+            await asyncio.sleep(2)
+
+    async def feed(to: httpx.AsyncClient) -> None:
+        """The same thirty documents, added, replaced and removed in turn; some of the runs are cancelled."""
+        drawn, known = random.Random(11), set[str]()
+        while time.monotonic() - began < seconds:
+            name = f"note-{drawn.randrange(30)}.md"
+            where = f"/v1/corpora/{FED}/documents"
+            text = f"# Article 1\n\nLe badge {drawn.random()} est rendu au départ.".encode()
+            if name not in known:
+                done = await to.post(where, params={"name": name}, content=text)
+                known.add(name)
+            elif drawn.random() < 0.3:
+                done = await to.delete(f"{where}/{name}")
+                known.discard(name)
+            else:
+                done = await to.put(f"{where}/{name}", content=text)
+                if done.status_code == 202 and drawn.random() < 0.2:
+                    statuses[f"cancel {(await to.delete(done.headers['location'])).status_code}"] += 1
+            statuses[f"{done.request.method} {done.status_code}"] += 1
+            await asyncio.sleep(0.2)
+
+    looking = asyncio.create_task(look())
+    async with httpx.AsyncClient(base_url=server.url, trust_env=False, headers=watch.headers, timeout=120) as to:
+        made = await to.post("/v1/corpora", json={"name": FED, "groups": ["agents"]})
+        made.raise_for_status()
+        asking = crowd(server.url, persons, questions(), seconds, leaving=5)
+        found, _ = await asyncio.gather(asking, feed(to))
+    looking.cancel()
+
+    def middle(start: float, end: float, of: str) -> float:
+        some = [float(getattr(size, of)) for size in sizes if start <= (size.at - began) / seconds <= end]
+        return statistics.median(some)
+
+    thirds = ((0.2, 0.4), (0.5, 0.7), (0.8, 1.0))
+    memory = [middle(*span, "memory") / 2**20 for span in thirds]
+    return {
+        "asked": len(found),
+        "ends": dict(Counter(seen.end for seen in found)),
+        "server_errors": sum(seen.status >= 500 for seen in found) + sum(n for s, n in statuses.items() if " 5" in s),
+        "uploads": dict(statuses),
+        "idle_after": round(await asyncio.to_thread(idle_within, server.url, watch, 60), 2),
+        "memory_mib": [round(one, 1) for one in memory],
+        "drift": round(memory[-1] / memory[0] - 1, 4),
+        "files": [middle(*span, "files") for span in thirds],
+        "threads": [middle(*span, "threads") for span in thirds],
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("home", type=Path)
@@ -238,6 +300,9 @@ def main() -> None:
             for part in chosen.parts.split(","):
                 if part == "soak":
                     show(part, asyncio.run(soak(server, persons, watch, chosen.minutes * 60)))
+                elif part == "ingest-soak":
+                    feeding = maintainer(home_database(home), FED)
+                    show(part, asyncio.run(ingest_soak(server, persons[:4], feeding, chosen.minutes * 60)))
                 elif part == "disconnects":
                     show(part, asyncio.run(disconnects(server, persons, watch, chosen.times)))
                 elif part == "abuser":

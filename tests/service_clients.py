@@ -68,6 +68,14 @@ def administrator(database: str | Path) -> Person:
         return Person(who.name, Keys(opened).create(who, 1)[1], "")
 
 
+def maintainer(database: str | Path, corpus: str) -> Person:
+    """Who may declare a corpus and feed it, and look at what the service does."""
+    roles = frozenset({Role.READER, Role.MAINTAINER, Role.ADMINISTRATOR})
+    who = Principal("feeder", frozenset({"agents"}), 0, roles, frozenset({corpus}), access=Access.KEY)
+    with closing(Database.open(database)) as opened:
+        return Person(who.name, Keys(opened).create(who, 1)[1], corpus)
+
+
 def install(home: Path, name: str, model: Path, context: int) -> None:
     """Make ``model`` a writing model of the home, under ``name``."""
     folder = home / "models" / name
