@@ -17,8 +17,10 @@ from rag import history, paging, schemas
 from rag.api_idempotency import Repeatable
 from rag.api_service import Caller, Served, Service, check_maintains, visible
 from rag.errors import NotFound
-from rag.history import Conversation, Exchange, Feedback, NotedAnswer, Source
+from rag.feedback import Feedback
+from rag.history import Conversation, Exchange, NotedAnswer
 from rag.paging import USUAL, After, Limit
+from rag.resting import Source
 from rag.types import Principal
 
 router = APIRouter(route_class=Repeatable)
@@ -153,7 +155,7 @@ def give_feedback(
 
     A second judgement of the same answer takes the place of the first: 200 instead of 201.
     """
-    note, first = service.history.judge(
+    note, first = service.history.feedback.judge(
         principal, answer=body.answer, thumb=body.thumb, reason=body.reason, comment=body.comment
     )
     response.status_code = 201 if first else 200
@@ -165,24 +167,24 @@ def give_feedback(
 )
 def list_feedback(service: Served, principal: Caller, limit: Limit = USUAL, after: After = None) -> schemas.Feedbacks:
     """The newest first."""
-    page = paging.page(service.history.feedback(principal.owner, _before(after), limit + 1), limit, _when)
+    page = paging.page(service.history.feedback.given(principal.owner, _before(after), limit + 1), limit, _when)
     data = [_feedback(one) for one in page.items]
     return schemas.Feedbacks(data=data, has_more=page.more, next=page.next, **_ends(data))
 
 
 @router.delete("/v1/feedback", status_code=204, tags=["history"], summary="Delete all feedback of the caller")
 def delete_all_feedback(service: Served, principal: Caller) -> None:
-    service.history.delete_feedback(principal.owner)
+    service.history.feedback.delete(principal.owner)
 
 
 @router.get("/v1/feedback/{note}", response_model=schemas.Feedback, tags=["history"], summary="One feedback")
 def read_feedback(note: Note, service: Served, principal: Caller) -> schemas.Feedback:
-    return _feedback(service.history.one_feedback(principal.owner, note))
+    return _feedback(service.history.feedback.one(principal.owner, note))
 
 
 @router.delete("/v1/feedback/{note}", status_code=204, tags=["history"], summary="Delete one feedback")
 def delete_feedback(note: Note, service: Served, principal: Caller) -> None:
-    service.history.delete_feedback(principal.owner, note)
+    service.history.feedback.delete(principal.owner, note)
 
 
 @router.get(
@@ -196,7 +198,7 @@ def list_received_feedback(
 ) -> schemas.ReceivedFeedbacks:
     """For those who maintain it, newest first, without names; only of answers of which they may read every source."""
     _check_corpus(service, principal, corpus)
-    found = service.history.feedback_on(principal, corpus, _before(after), limit + 1)
+    found = service.history.feedback.on(principal, corpus, _before(after), limit + 1)
     page = paging.page(found, limit, _when)
     return schemas.ReceivedFeedbacks(
         data=[

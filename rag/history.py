@@ -1,4 +1,4 @@
-"""What is kept of a person's questions: conversations, whose an answer is, and what was thought of it.
+"""What is kept of a person's questions: conversations, and whose an answer is.
 
 Everything belongs to its owner (:attr:`rag.types.Principal.owner`): every statement names the owner, and what is
 another's is as unknown as what never was. An answer is kept with the documents that it rests on. Whoever may no longer
@@ -13,18 +13,19 @@ import datetime as dt
 import logging
 import re
 import secrets
-import uuid
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import sqlalchemy as sa
 
-from rag import idempotency, schemas
+from rag import idempotency, resting, schemas
 from rag.database import PERSONAL, Database, Text, metadata
 from rag.errors import Conflict, NotFound, OperatorError
-from rag.readable import RESTING_ON_PASSAGES, Library, Readable
+from rag.feedback import ROUTES, Feedback, Feedbacks
+from rag.readable import Library
+from rag.resting import Rights, Source
 from rag.types import Answer, Event, Principal, Turn
 
 log = logging.getLogger("vauban.history")
@@ -35,20 +36,12 @@ MOST_EXCHANGES: Final = 200
 """Questions of one conversation."""
 REMEMBERED: Final = 6
 """Exchanges that a question is understood by: older ones never fit beside the passages."""
-MOST_FEEDBACK: Final = 1_000
-"""Answers that one person has judged: where no history is kept, nobody knows how many there were to judge."""
 LONGEST_TITLE: Final = 200
 TITLE_OF_QUESTION: Final = 80
 """Characters of a question that become the title of its conversation."""
-FEEDBACK_DAYS: Final = 365
-"""Days for which feedback is kept, whatever the setting of the history: maintainers go through it by the year."""
 _ID: Final = re.compile(r"conv_[0-9a-f]{44}")
 _BATCH: Final = 100
 """Rows read at a time where what is listed is chosen by more than the database knows."""
-
-Thumb = Literal["up", "down"]
-Source = tuple[str, str | None]
-"""What an answer rests on: a document by corpus and id, or with ``None`` a corpus as a whole."""
 
 _conversations = sa.Table(
     "conversations",
@@ -80,33 +73,6 @@ _answers = sa.Table(
     sa.Index("ix_answers_conversation_number", "conversation", "number", unique=True),
     info={PERSONAL: True},
 )
-_feedback = sa.Table(
-    "feedback",
-    metadata,
-    sa.Column("id", Text, primary_key=True),
-    sa.Column("answer", Text, nullable=False),
-    sa.Column("thumb", Text, nullable=False),
-    sa.Column("reason", Text),
-    sa.Column("comment", Text, nullable=False),
-    sa.Column("principal", Text, nullable=False),
-    sa.Column("created", Text, nullable=False),
-    sa.Column("owner", Text, nullable=False, server_default=""),
-    sa.Column("rests_on", sa.JSON),
-    sa.Index("ix_feedback_owner_answer", "owner", "answer", unique=True),
-    sa.Index("ix_feedback_created", "created"),
-    info={PERSONAL: True},
-)
-_feedback_corpora = sa.Table(
-    "feedback_corpora",
-    metadata,
-    # In the order in which maintainers read it.
-    sa.Column("corpus", Text, primary_key=True),
-    sa.Column("created", Text, primary_key=True),
-    sa.Column("feedback", Text, sa.ForeignKey("feedback.id", ondelete="CASCADE"), primary_key=True),
-    sa.Index("ix_feedback_corpora_feedback", "feedback"),
-)
-ROUTES: Final = ("/v1/conversations", "/v1/feedback")
-"""Where a repeated write may answer with what is kept here; it is forgotten along."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,23 +128,6 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Feedback:
-    """What a person thought of an answer, by the id of its completion.
-
-    ``rests_on`` is what the answer rests on, ``None`` where it is not known.
-    """
-
-    id: str
-    answer: str
-    thumb: Thumb
-    reason: str | None
-    comment: str
-    principal: str
-    created: dt.datetime
-    rests_on: frozenset[Source] | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class NotedAnswer:
     """That an answer was given outside of a conversation; ``rests_on`` is ``None`` when it is withheld."""
 
@@ -207,6 +156,8 @@ class History:
         self._library = library
         self._days = days
         self._forgotten = forgotten
+        self.feedback = Feedbacks(database, library, _resting, checked=days > 0)
+        """What was thought of the answers: kept by its own days, whatever those of the history."""
 
     # --- while a question is answered
 
@@ -230,8 +181,8 @@ class History:
                     f"cette conversation compte {MOST_EXCHANGES} questions ; commencez-en une autre",
                     code="conversation_full",
                 )
-            rows = [(row, _sources(row.rests_on)) for row in connection.execute(query)]
-        rights = _Rights(self._library, principal, (sources for _, sources in rows))
+            rows = [(row, resting.read(row.rests_on)) for row in connection.execute(query)]
+        rights = Rights(self._library, principal, (sources for _, sources in rows))
         turns: list[Turn] = []
         rests_on: frozenset[Source] = frozenset()
         for row, sources in reversed(rows):
@@ -262,12 +213,12 @@ class History:
         if not self._days:
             return
         past, now = asked.past, _now().isoformat()
-        rests_on = _rests_on(answer) | (past.rests_on if past else frozenset())
+        rests_on = resting.of(answer) | (past.rests_on if past else frozenset())
         noted: dict[str, object] = {
             "id": asked.id,
             "owner": principal.owner,
             "created": _moment(asked.created),
-            "rests_on": _written(rests_on),
+            "rests_on": resting.written(rests_on),
         }
         with self._database.writing() as connection:
             if past is not None:
@@ -373,8 +324,8 @@ class History:
         with self._database.reading() as connection:
             _own(connection, principal.owner, conversation)
             rows = connection.execute(query).all()
-        sources = [_sources(row.rests_on) for row in rows]
-        rights = _Rights(self._library, principal, sources)
+        sources = [resting.read(row.rests_on) for row in rows]
+        rights = Rights(self._library, principal, sources)
         return [_exchange(row, rests_on, rights) for row, rests_on in zip(rows, sources, strict=True)]
 
     # --- deletion
@@ -400,23 +351,10 @@ class History:
             self._erased(connection, owner)
         self._forgotten(owner)
 
-    def delete_feedback(self, owner: str, note: str | None = None) -> None:
-        """Delete one note of a person's, or all.
-
-        Raises:
-            NotFound: this person gave no such feedback.
-        """
-        with self._database.writing() as connection:
-            if note is not None:
-                _own_feedback(connection, owner, note)
-            these = [_feedback.c.owner == owner] + ([_feedback.c.id == note] if note is not None else [])
-            connection.execute(_feedback.delete().where(*these))
-            self._erased(connection, owner)
-
     def expire(self, now: dt.datetime | None = None) -> None:
         """Delete what is older than it may be: each exchange by its own day, and what has none left."""
         now = now or _now()
-        kept, judged = now - dt.timedelta(self._days), now - dt.timedelta(FEEDBACK_DAYS)
+        kept = now - dt.timedelta(self._days)
         with self._database.writing() as connection:
             gone = [
                 connection.execute(statement).rowcount
@@ -424,101 +362,14 @@ class History:
                     _answers.delete().where(_answers.c.created < kept.isoformat()),
                     _answers.delete().where(_answers.c.conversation.in_(_unused(kept))),
                     _conversations.delete().where(_conversations.c.updated < kept.isoformat()),
-                    _feedback.delete().where(_feedback.c.created < judged.isoformat()),
                 )
             ]
-            if any(gone):
+            if any([*gone, self.feedback.expire(connection, now)]):
                 self._database.erased(connection)
 
     def _erased(self, connection: sa.Connection, owner: str) -> None:
         idempotency.forget(connection, owner, ROUTES)
         self._database.erased(connection)
-
-    # --- feedback
-
-    def judge(
-        self, principal: Principal, *, answer: str, thumb: Thumb, reason: str | None = None, comment: str = ""
-    ) -> tuple[Feedback, bool]:
-        """Keep what a person thinks of an answer of theirs, in the place of what they thought before.
-
-        Whether it is the first is told beside it. Where no history is kept, nobody knows whose an answer is, and
-        every answer may be judged.
-
-        Raises:
-            NotFound: no such answer was given to this person, or it is no longer kept.
-            Conflict: they have judged as many answers as one person may.
-        """
-        owner, now = principal.owner, _now()
-        own = sa.select(_answers.c.rests_on).where(_answers.c.id == answer, _answers.c.owner == owner)
-        before = sa.select(_feedback.c.id).where(_feedback.c.owner == owner, _feedback.c.answer == answer)
-        said = {"thumb": thumb, "reason": reason, "comment": comment, "created": now.isoformat()}
-        with self._database.writing() as connection:
-            found = connection.execute(own).one_or_none()
-            if found is None and self._days:
-                raise NotFound(
-                    "there is no such answer of yours; it is judged by the `id` of its completion",
-                    "il n'y a pas de telle réponse à vous ; on la juge par l'« id » de sa complétion",
-                    code="unknown_answer",
-                )
-            note = connection.execute(before).scalar_one_or_none()
-            first = note is None
-            if note is not None:
-                connection.execute(_feedback.update().where(_feedback.c.id == note).values(**said))
-                connection.execute(
-                    _feedback_corpora.update()
-                    .where(_feedback_corpora.c.feedback == note)
-                    .values(created=now.isoformat())
-                )
-                self._database.erased(connection)
-            else:
-                _check_room(connection, owner)
-                note = uuid.uuid4().hex
-                rests_on = None if found is None else found.rests_on
-                whose = {"id": note, "answer": answer, "owner": owner, "principal": principal.name}
-                connection.execute(_feedback.insert().values(**whose, **said, rests_on=_or_null(rests_on)))
-                for corpus in {name for name, _ in _sources(rests_on or ())}:
-                    values = {"corpus": corpus, "created": now.isoformat(), "feedback": note}
-                    connection.execute(_feedback_corpora.insert().values(**values))
-            row = _own_feedback(connection, owner, note)
-        return _note(row), first
-
-    def feedback(self, owner: str, before: tuple[str, str] | None, limit: int) -> list[Feedback]:
-        """What a person gave, newest first, from ``before`` (a moment and an id) on."""
-        with self._database.reading() as connection:
-            return _latest_feedback(connection, before, limit, _feedback.c.owner == owner)
-
-    def one_feedback(self, owner: str, note: str) -> Feedback:
-        """One note of a person's.
-
-        Raises:
-            NotFound: this person gave no such feedback.
-        """
-        with self._database.reading() as connection:
-            return _note(_own_feedback(connection, owner, note))
-
-    def feedback_on(
-        self, principal: Principal, corpus: str, before: tuple[str, str] | None, limit: int
-    ) -> list[Feedback]:
-        """What anybody thought of answers that rest on a corpus, newest first: for those who maintain it.
-
-        Only of answers that rest on nothing that this person may not read, because a comment may quote any of it.
-        """
-        chosen: list[Feedback] = []
-        while len(chosen) < limit:
-            with self._database.reading() as connection:
-                some = [_note(row) for row in connection.execute(_on_corpus(corpus, before))]
-            rights = _Rights(self._library, principal, (one.rests_on or frozenset() for one in some))
-            chosen += [one for one in some if one.rests_on and rights.reads(one.rests_on)]
-            if len(some) < _BATCH:
-                break
-            before = (some[-1].created.isoformat(), some[-1].id)
-        return chosen[:limit]
-
-    def all_feedback(self) -> list[Feedback]:
-        """Everybody's, oldest first: for the operator."""
-        with self._database.reading() as connection:
-            rows = connection.execute(sa.select(_feedback).order_by(_feedback.c.created, _feedback.c.id)).all()
-        return [_note(row) for row in rows]
 
     # --- export
 
@@ -545,7 +396,7 @@ class History:
         yield from self._noted(principal)
         start: tuple[str, str] | None = None
         while True:
-            some = self.feedback(principal.owner, start, _BATCH)
+            some = self.feedback.given(principal.owner, start, _BATCH)
             yield from some
             if len(some) < _BATCH:
                 return
@@ -557,40 +408,13 @@ class History:
         while True:
             query = mine.where(_answers.c.id > after).order_by(_answers.c.id).limit(_BATCH)
             with self._database.reading() as connection:
-                rows = [(row, _sources(row.rests_on)) for row in connection.execute(query)]
-            rights = _Rights(self._library, principal, (sources for _, sources in rows))
+                rows = [(row, resting.read(row.rests_on)) for row in connection.execute(query)]
+            rights = Rights(self._library, principal, (sources for _, sources in rows))
             for row, sources in rows:
                 yield NotedAnswer(row.id, _at(row.created), sources if rights.reads(sources) else None)
             if len(rows) < _BATCH:
                 return
             after = rows[-1][0].id
-
-
-class _Rights:
-    """Whether a person may read everything that an answer rests on, as things stand now."""
-
-    def __init__(self, library: Library, principal: Principal, resting: Iterable[frozenset[Source]]) -> None:
-        named = {source for sources in resting for source in sources}
-        self._readable = Readable(library, principal, ((name, id_) for name, id_ in named if id_ is not None))
-
-    @property
-    def corpora(self) -> frozenset[str]:
-        """Those that the person sees."""
-        return self._readable.corpora
-
-    def reads(self, sources: frozenset[Source]) -> bool:
-        return all(
-            corpus in self.corpora if document is None else self._readable.document(corpus, document)
-            for corpus, document in sources
-        )
-
-
-def _rests_on(answer: Answer) -> frozenset[Source]:
-    """What an answer shows: its passages. One that is none speaks of all that was searched (whom to ask, choices)."""
-    shown: frozenset[Source] = frozenset((one.chunk.corpus, one.chunk.document) for one in answer.passages)
-    if answer.status in RESTING_ON_PASSAGES:
-        return shown
-    return shown | frozenset((corpus, None) for corpus in answer.snapshots)
 
 
 def _without_texts(answer: Answer) -> schemas.Vauban:
@@ -626,48 +450,17 @@ def _unused(since: dt.datetime) -> sa.Select[Any]:
     return sa.select(_conversations.c.id).where(_conversations.c.updated < since.isoformat())
 
 
-def _own_feedback(connection: sa.Connection, owner: str, note: str) -> sa.Row[Any]:
-    row = connection.execute(
-        sa.select(_feedback).where(_feedback.c.id == note, _feedback.c.owner == owner)
-    ).one_or_none()
-    if row is None:
-        raise NotFound("there is no such feedback of yours", "il n'y a pas de tel avis à vous", code="unknown_feedback")
-    return row
-
-
-def _latest_feedback(
-    connection: sa.Connection, before: tuple[str, str] | None, limit: int, *of: sa.ColumnElement[bool]
-) -> list[Feedback]:
-    query = sa.select(_feedback).where(*of).order_by(_feedback.c.created.desc(), _feedback.c.id.desc())
-    if before is not None:
-        query = query.where(sa.tuple_(_feedback.c.created, _feedback.c.id) < sa.tuple_(*before))
-    return [_note(row) for row in connection.execute(query.limit(limit))]
-
-
-def _on_corpus(corpus: str, before: tuple[str, str] | None) -> sa.Select[Any]:
-    """The next batch of what was thought of answers that rest on a corpus."""
-    of, place = _feedback_corpora.c, (_feedback_corpora.c.created, _feedback_corpora.c.feedback)
-    query = sa.select(_feedback).join(_feedback_corpora, of.feedback == _feedback.c.id).where(of.corpus == corpus)
-    if before is not None:
-        query = query.where(sa.tuple_(*place) < sa.tuple_(*before))
-    return query.order_by(*(one.desc() for one in place)).limit(_BATCH)
-
-
-def _check_room(connection: sa.Connection, owner: str) -> None:
-    given = sa.select(sa.func.count()).select_from(_feedback).where(_feedback.c.owner == owner)
-    if connection.execute(given).scalar_one() >= MOST_FEEDBACK:
-        raise Conflict(
-            f"you have judged {MOST_FEEDBACK} answers; delete some of that feedback first",
-            f"vous avez donné {MOST_FEEDBACK} avis ; supprimez-en d'abord",
-            code="too_much_feedback",
-        )
+def _resting(connection: sa.Connection, owner: str, answer: str) -> Any:
+    """What an answer of a person's rests on, as it is kept; ``None`` where there is none of theirs."""
+    found = sa.select(_answers.c.rests_on).where(_answers.c.id == answer, _answers.c.owner == owner)
+    return connection.execute(found).scalar_one_or_none()
 
 
 def _conversation(row: sa.Row[Any]) -> Conversation:
     return Conversation(row.id, row.title, _at(row.created), _at(row.updated), row.exchanges)
 
 
-def _exchange(row: sa.Row[Any], sources: frozenset[Source], rights: _Rights) -> Exchange:
+def _exchange(row: sa.Row[Any], sources: frozenset[Source], rights: Rights) -> Exchange:
     """The words of both sides, where the answer may be read; what else was searched shows only while it may be."""
     if not rights.reads(sources):
         return Exchange(row.id, row.number, _at(row.created), row.question, None, None)
@@ -677,24 +470,6 @@ def _exchange(row: sa.Row[Any], sources: frozenset[Source], rights: _Rights) -> 
         seen: Mapping[str, int] = {name: number for name, number in vauban.snapshots.items() if name not in hidden}
         vauban = vauban.model_copy(update={"snapshots": seen, "contact": "", "notices": [], "choices": []})
     return Exchange(row.id, row.number, _at(row.created), row.question, row.text, vauban)
-
-
-def _note(row: sa.Row[Any]) -> Feedback:
-    rests_on = None if row.rests_on is None else _sources(row.rests_on)
-    return Feedback(row.id, row.answer, row.thumb, row.reason, row.comment, row.principal, _at(row.created), rests_on)
-
-
-def _written(sources: Iterable[Source]) -> list[list[str | None]]:
-    return [list(source) for source in sorted(sources, key=lambda source: (source[0], source[1] or ""))]
-
-
-def _or_null(rests_on: Sequence[object] | None) -> object:
-    """SQL's null, not JSON's."""
-    return sa.null() if rests_on is None else rests_on
-
-
-def _sources(written: Iterable[Sequence[str | None]]) -> frozenset[Source]:
-    return frozenset((str(corpus), document) for corpus, document in written)
 
 
 def _now() -> dt.datetime:

@@ -25,7 +25,8 @@ from rag.catalog import Catalog, DocumentRow
 from rag.database import Database
 from rag.engine import Engine, Library
 from rag.errors import Cancelled, ModelError, NotFound
-from rag.history import Feedback, History
+from rag.feedback import Feedback
+from rag.history import History
 from rag.home import Home
 from rag.queue import QueueState, Turns
 from rag.recording import Making
@@ -270,7 +271,7 @@ class Parts:
 
 def feedback(vauban: Parts) -> list[Feedback]:
     """All that was given, oldest first."""
-    return History(vauban.database, vauban.catalog, 1).all_feedback()
+    return History(vauban.database, vauban.catalog, 1).feedback.all()
 
 
 def parts(

@@ -15,10 +15,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from rag import history
+from rag import feedback, history
 from rag.database import Database, metadata
 from rag.errors import Conflict, NotFound
-from rag.history import Asked, Conversation, Exchange, Feedback, History, NotedAnswer, Past
+from rag.feedback import Feedback
+from rag.history import Asked, Conversation, Exchange, History, NotedAnswer, Past
 from rag.types import Access, Answer, Corpus, Event, Passage, Principal, Sentence, Status, Turn
 from tests import older_database
 from tests.postgres_server import PostgresServer
@@ -190,7 +191,7 @@ def test_an_answer_is_kept_before_it_is_passed_on(kept: History) -> None:
 
     for made in kept.kept(engine(), ALICE, question):
         if isinstance(made, Answer):
-            assert kept.judge(ALICE, answer=question.id, thumb="up")[1]
+            assert kept.feedback.judge(ALICE, answer=question.id, thumb="up")[1]
     leaving = kept.kept(engine(), ALICE, asked())
     next(leaving)
     leaving.close()  # type: ignore[attr-defined]  # it is a generator
@@ -219,7 +220,7 @@ def test_where_no_history_is_kept_nothing_is(database: Database, shelf: Shelf) -
     assert raised.value.code == "no_history"
     none.keep(ALICE, asked(), answer(CONGES))
     assert list(none.export(ALICE)) == []
-    note, _ = none.judge(ALICE, answer="chatcmpl-x", thumb="up")
+    note, _ = none.feedback.judge(ALICE, answer="chatcmpl-x", thumb="up")
     assert note.rests_on is None
 
 
@@ -286,7 +287,7 @@ def test_what_is_anothers_is_as_unknown_as_what_never_was(kept: History) -> None
     """Every way to it says the same, word for word."""
     begun = kept.begin(ALICE.owner)
     given = say(kept, ALICE, begun.id, CONGES)
-    note, _ = kept.judge(ALICE, answer=given, thumb="up")
+    note, _ = kept.feedback.judge(ALICE, answer=given, thumb="up")
     for who in (BRUNO, replace(ALICE, access=Access.OIDC)):
         for foreign, unknown in (
             (begun.id, f"conv_{'0' * 44}"),
@@ -295,7 +296,7 @@ def test_what_is_anothers_is_as_unknown_as_what_never_was(kept: History) -> None
         ):
             assert said(kept, who, foreign) == said(kept, who, unknown)
     assert read(kept, ALICE, begun.id)
-    assert kept.one_feedback(ALICE.owner, note.id) == note
+    assert kept.feedback.one(ALICE.owner, note.id) == note
 
 
 def said(kept: History, who: Principal, of: str) -> list[tuple[str, str]]:
@@ -306,9 +307,9 @@ def said(kept: History, who: Principal, of: str) -> list[tuple[str, str]]:
         lambda: kept.exchanges(who, of, 0, 10),
         lambda: kept.rename(who.owner, of, "x"),
         lambda: kept.delete(who.owner, of),
-        lambda: kept.one_feedback(who.owner, of),
-        lambda: kept.delete_feedback(who.owner, of),
-        lambda: kept.judge(who, answer=of, thumb="down"),
+        lambda: kept.feedback.one(who.owner, of),
+        lambda: kept.feedback.delete(who.owner, of),
+        lambda: kept.feedback.judge(who, answer=of, thumb="down"),
     )
     heard = []
     for way in ways:
@@ -325,14 +326,14 @@ def test_a_second_judgement_takes_the_place_of_the_first(kept: History) -> None:
     """One for each person and answer."""
     question = asked()
     kept.keep(ALICE, question, answer(CONGES))
-    first, new = kept.judge(ALICE, answer=question.id, thumb="down", reason="outdated", comment="Changé.")
+    first, new = kept.feedback.judge(ALICE, answer=question.id, thumb="down", reason="outdated", comment="Changé.")
     assert new
-    second, new = kept.judge(ALICE, answer=question.id, thumb="up")
+    second, new = kept.feedback.judge(ALICE, answer=question.id, thumb="up")
     assert not new
     assert (second.id, second.thumb, second.reason, second.comment) == (first.id, "up", None, "")
-    assert kept.feedback(ALICE.owner, None, 10) == [second]
-    kept.delete_feedback(ALICE.owner, second.id)
-    assert kept.all_feedback() == []
+    assert kept.feedback.given(ALICE.owner, None, 10) == [second]
+    kept.feedback.delete(ALICE.owner, second.id)
+    assert kept.feedback.all() == []
 
 
 def test_maintainers_read_feedback_only_where_they_may_read_every_source(kept: History, shelf: Shelf) -> None:
@@ -341,16 +342,16 @@ def test_maintainers_read_feedback_only_where_they_may_read_every_source(kept: H
     for sources in ((CONGES,), (CONGES, FRAIS), (FRAIS,), (PRIMES,)):
         question = asked()
         kept.keep(ALICE, question, answer(*sources))
-        notes[sources] = kept.judge(ALICE, answer=question.id, thumb="up")[0]
+        notes[sources] = kept.feedback.judge(ALICE, answer=question.id, thumb="up")[0]
     shelf.groups["finances"] = frozenset({"comptables"})
     shelf.documents[PRIMES] = [NOBODY]
-    assert kept.feedback_on(BRUNO, "rh", None, 10) == [notes[(CONGES,)]]
+    assert kept.feedback.on(BRUNO, "rh", None, 10) == [notes[(CONGES,)]]
     shelf.groups["finances"] = frozenset({"agents"})
-    found = kept.feedback_on(BRUNO, "rh", None, 10)
+    found = kept.feedback.on(BRUNO, "rh", None, 10)
     assert found == [notes[(CONGES, FRAIS)], notes[(CONGES,)]]
     first = (found[0].created.isoformat(), found[0].id)
-    assert kept.feedback_on(BRUNO, "rh", first, 10) == found[1:]
-    assert kept.feedback_on(BRUNO, "rh", None, 1) == found[:1]
+    assert kept.feedback.on(BRUNO, "rh", first, 10) == found[1:]
+    assert kept.feedback.on(BRUNO, "rh", None, 1) == found[:1]
 
 
 @pytest.mark.parametrize("days", [0, 90])
@@ -358,37 +359,37 @@ def test_there_is_an_end_to_what_one_person_judges(
     database: Database, shelf: Shelf, monkeypatch: pytest.MonkeyPatch, days: int
 ) -> None:
     """Also where no history says which answers were theirs; what was judged may be judged again, and deleted."""
-    monkeypatch.setattr(history, "MOST_FEEDBACK", 2)
+    monkeypatch.setattr(feedback, "MOST_FEEDBACK", 2)
     kept = History(database, shelf, days)
     answers = [asked_id(kept) for _ in range(3)]
-    notes = [kept.judge(ALICE, answer=one, thumb="up")[0] for one in answers[:2]]
+    notes = [kept.feedback.judge(ALICE, answer=one, thumb="up")[0] for one in answers[:2]]
     with pytest.raises(Conflict) as raised:
-        kept.judge(ALICE, answer=answers[2], thumb="up")
+        kept.feedback.judge(ALICE, answer=answers[2], thumb="up")
     assert raised.value.code == "too_much_feedback"
-    assert not kept.judge(ALICE, answer=answers[0], thumb="down")[1]
-    kept.judge(BRUNO, answer=asked_id(kept, BRUNO), thumb="up")
-    kept.delete_feedback(ALICE.owner, notes[1].id)
-    assert kept.judge(ALICE, answer=answers[2], thumb="up")[1]
+    assert not kept.feedback.judge(ALICE, answer=answers[0], thumb="down")[1]
+    kept.feedback.judge(BRUNO, answer=asked_id(kept, BRUNO), thumb="up")
+    kept.feedback.delete(ALICE.owner, notes[1].id)
+    assert kept.feedback.judge(ALICE, answer=answers[2], thumb="up")[1]
 
 
 def test_what_was_thought_of_a_corpus_is_found_without_reading_the_rest(
     kept: History, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By an index, in its order, from the first page as from any other; and over many batches."""
-    monkeypatch.setattr(history, "_BATCH", 2)
+    monkeypatch.setattr(feedback, "_BATCH", 2)
     notes = []
     for sources in ((CONGES,), (FRAIS,), (CONGES, PRIMES), (FRAIS,), (CONGES, FRAIS)):
         question = asked()
         kept.keep(ALICE, question, answer(*sources))
-        notes.append(kept.judge(ALICE, answer=question.id, thumb="up")[0])
-    again, _ = kept.judge(ALICE, answer=notes[0].answer, thumb="down")
-    assert kept.feedback_on(BRUNO, "rh", None, 10) == [again, notes[4], notes[2]]
-    kept.delete_feedback(ALICE.owner, notes[4].id)
-    assert kept.feedback_on(BRUNO, "rh", (again.created.isoformat(), again.id), 10) == [notes[2]]
+        notes.append(kept.feedback.judge(ALICE, answer=question.id, thumb="up")[0])
+    again, _ = kept.feedback.judge(ALICE, answer=notes[0].answer, thumb="down")
+    assert kept.feedback.on(BRUNO, "rh", None, 10) == [again, notes[4], notes[2]]
+    kept.feedback.delete(ALICE.owner, notes[4].id)
+    assert kept.feedback.on(BRUNO, "rh", (again.created.isoformat(), again.id), 10) == [notes[2]]
     if database.shared:
         return  # PostgreSQL reads tables of a few rows as a whole
     for before in (None, ("2026-01-01", "x")):
-        query = history._on_corpus("rh", before).compile(database.engine, compile_kwargs={"literal_binds": True})
+        query = feedback._on_corpus("rh", before).compile(database.engine, compile_kwargs={"literal_binds": True})
         with database.reading() as connection:
             plan = [row.detail for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}")]
         assert [line.split()[0] for line in plan] == ["SEARCH", "SEARCH"], plan
@@ -403,7 +404,7 @@ def test_what_is_older_than_it_may_be_goes(kept: History) -> None:
     old = int((dt.datetime.now(dt.UTC) - dt.timedelta(60)).timestamp())
     kept.keep(ALICE, asked("Ancienne ?", kept.past(ALICE, begun.id), old), answer(CONGES))
     kept.keep(ALICE, asked("Récente ?", kept.past(ALICE, begun.id)), answer(CONGES))
-    kept.judge(ALICE, answer=asked_id(kept), thumb="up")
+    kept.feedback.judge(ALICE, answer=asked_id(kept), thumb="up")
     now = dt.datetime.now(dt.UTC)
     kept.expire(now)
     assert len(read(kept, ALICE, begun.id)) == 2
@@ -433,11 +434,11 @@ def test_no_byte_of_what_was_deleted_stays_in_the_home(tmp_path: Path, shelf: Sh
             begun = kept.begin(who.owner, f"CANARY-{who.name}-title-{number}")
             question = asked(f"CANARY-{who.name}-question " * (1 + 40 * (number % 3)), kept.past(who, begun.id))
             kept.keep(who, question, answer(CONGES, text=f"CANARY-{who.name}-answer " * 30))
-            kept.judge(who, answer=question.id, thumb="up", comment=f"CANARY-{who.name}-comment")
+            kept.feedback.judge(who, answer=question.id, thumb="up", comment=f"CANARY-{who.name}-comment")
             kept.rename(who.owner, begun.id, f"CANARY-{who.name}-renamed-{number}")
     kept.delete(ALICE.owner, kept.conversations(ALICE.owner, None, 1)[0].id)
     kept.delete_all(ALICE.owner)
-    kept.delete_feedback(ALICE.owner)
+    kept.feedback.delete(ALICE.owner)
     assert database.scrub()
     left = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert b"CANARY-alice" not in left
@@ -455,7 +456,7 @@ def test_whatever_takes_words_away_has_them_scrubbed(tmp_path: Path, shelf: Shel
     kept = History(database, shelf, 90)
     begun = kept.begin(ALICE.owner, "CANARY")
     given = say(kept, ALICE, begun.id, CONGES, text="CANARY")
-    note, _ = kept.judge(ALICE, answer=given, thumb="up", comment="CANARY")
+    note, _ = kept.feedback.judge(ALICE, answer=given, thumb="up", comment="CANARY")
     match way:
         case "rename":
             kept.rename(ALICE.owner, begun.id, "x")
@@ -464,9 +465,9 @@ def test_whatever_takes_words_away_has_them_scrubbed(tmp_path: Path, shelf: Shel
         case "delete_all":
             kept.delete_all(ALICE.owner)
         case "delete_feedback":
-            kept.delete_feedback(ALICE.owner, note.id)
+            kept.feedback.delete(ALICE.owner, note.id)
         case "judge again":
-            kept.judge(ALICE, answer=given, thumb="down")
+            kept.feedback.judge(ALICE, answer=given, thumb="down")
         case "expire":
             kept.expire(dt.datetime.now(dt.UTC) + dt.timedelta(91))
     assert database.scrub()
@@ -481,7 +482,7 @@ def test_an_export_holds_all_that_is_kept_of_a_person(kept: History, monkeypatch
     for who in (ALICE, BRUNO):
         for _ in range(5):
             begun = kept.begin(who.owner, who.name)
-            kept.judge(who, answer=say(kept, who, begun.id, CONGES), thumb="up", comment=who.name)
+            kept.feedback.judge(who, answer=say(kept, who, begun.id, CONGES), thumb="up", comment=who.name)
             kept.keep(who, asked(), answer(FRAIS))
     exported = list(kept.export(ALICE))
     kinds = [type(one) for one in exported]
@@ -504,7 +505,7 @@ def test_feedback_that_was_given_before_is_its_givers(where: Path | str, shelf: 
         row + "('3', 'b', 'up', NULL, '', 'local', '2026-01-01T00:00:00+00:00')",
     )
     database = Database.open(where)
-    given = History(database, shelf, 90).feedback(Principal("local").owner, None, 10)
+    given = History(database, shelf, 90).feedback.given(Principal("local").owner, None, 10)
     assert [(one.id, one.comment, one.rests_on) for one in given] == [("2", "après", None), ("3", "", None)]
     database.close()
 
@@ -519,7 +520,7 @@ def test_feedback_of_before_is_found_by_its_corpora(where: Path | str, shelf: Sh
         row + "('2', 'b', 'up', '', 'x', '2026-01-02T00:00:00+00:00', 'key:x', NULL)",
     )
     database = Database.open(where)
-    assert [one.id for one in History(database, shelf, 90).feedback_on(BRUNO, "rh", None, 10)] == ["1"]
+    assert [one.id for one in History(database, shelf, 90).feedback.on(BRUNO, "rh", None, 10)] == ["1"]
     database.close()
 
 
@@ -527,9 +528,11 @@ def test_two_judgements_at_once_are_one(kept: History) -> None:
     """Whoever comes second takes the place of the first, from whichever thread or process."""
     given = asked_id(kept)
     with ThreadPoolExecutor(8) as threads:
-        notes = list(threads.map(lambda n: kept.judge(ALICE, answer=given, thumb="up", comment=str(n)), range(16)))
+        notes = list(
+            threads.map(lambda n: kept.feedback.judge(ALICE, answer=given, thumb="up", comment=str(n)), range(16))
+        )
     assert sum(new for _, new in notes) == 1
-    assert len(kept.all_feedback()) == 1
+    assert len(kept.feedback.all()) == 1
 
 
 # --- any order of events -------------------------------------------------------------------------------
