@@ -167,6 +167,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--parts", default="users,soak")
     parser.add_argument("--users-seconds", type=float, default=60.0)
+    parser.add_argument("--set", action="append", default=[], help="A setting, as VAUBAN_NAME=value.")
     parser.add_argument("--log", type=Path, help="Where the service's own log goes.")
     chosen = parser.parse_args()
     with (
@@ -178,7 +179,8 @@ def main() -> None:
         database = home_database(home)
         persons, watch = people(database, CORPORA, chosen.clients), administrator(database)
         alike = people(database, CORPORA[2:3], 4, "alike")
-        with service(Path(folder), **REAL, VAUBAN_LLAMA_URL=",".join(one.url for one in servers)) as server:
+        settings = REAL | {"VAUBAN_LLAMA_URL": ",".join(one.url for one in servers)}
+        with service(Path(folder), **settings | dict(one.split("=", 1) for one in chosen.set)) as server:
             deadline = time.monotonic() + 120
             while live(server.url, watch)["ready"]["state"] != "ready":
                 assert time.monotonic() < deadline, "it is never ready"
