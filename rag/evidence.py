@@ -95,7 +95,8 @@ def evidence(passage: Passage) -> tuple[Unit, ...]:
     return tuple(replace(unit, passage=passage.n) for unit in units)
 
 
-@functools.lru_cache(maxsize=256)
+# A search for contradictions reads dozens of passages an answer, and the same ones again: some 15 KiB each are kept.
+@functools.lru_cache(maxsize=2048)
 def _units(text: str, breadcrumb: str, language: str) -> tuple[Unit, ...]:
     around = reading(breadcrumb, language)
     units: list[Unit] = []
