@@ -15,9 +15,20 @@ import re
 import unicodedata
 import urllib.parse
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Literal
+from types import UnionType
+from typing import Annotated, Literal, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import PydanticKnownError
 
 from rag import types
 
@@ -60,13 +71,31 @@ class Sent(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class Received(BaseModel):
+class OfJson(BaseModel):
+    """What comes as JSON, whose kinds it keeps: ``1`` is not true, ``true`` is no number, and ``"5"`` is none either.
+
+    Pydantic alone takes each for the other, and strictly takes ``5.0`` for no whole number and no text for a day.
+    """
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _of_its_kind(cls, value: object, info: ValidationInfo) -> object:
+        annotation = cls.model_fields[info.field_name or ""].annotation
+        kinds = (set(get_args(annotation)) if get_origin(annotation) is UnionType else {annotation}) - {type(None)}
+        if bool in kinds and isinstance(value, int | float | str) and not isinstance(value, bool):
+            raise PydanticKnownError("bool_type")
+        if kinds <= {int, float} and isinstance(value, bool | str):
+            raise PydanticKnownError("int_type" if kinds == {int} else "float_type")
+        return value
+
+
+class Received(OfJson):
     """What the server receives; an unknown field is a mistake and is named in the refusal."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Tolerant(BaseModel):
+class Tolerant(OfJson):
     """What clients written for other servers send: unknown fields are kept aside."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -697,8 +726,10 @@ class CorpusChange(Received):
     retention: int | None = Field(None, ge=0, le=1_000_000)
 
 
-class UploadWait(Received):
-    """How a change to a document is carried out."""
+class UploadWait(BaseModel):
+    """How a change to a document is carried out; in a query or a form all is text."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     wait: float | None = Field(None, ge=0, le=120, description="Seconds to wait for its end, before a 202.")
     resume: bool = Field(
