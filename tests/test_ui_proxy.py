@@ -20,7 +20,7 @@ import httpx
 import pytest
 
 from tests.page_server import page_server
-from tests.rag_server import QUESTION, Writer, slow_writer
+from tests.rag_server import Writer
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/sbin:/usr/local/sbin:/usr/local/bin")
 OPENSSL = shutil.which("openssl")
@@ -53,7 +53,6 @@ class _Gateway(BaseHTTPRequestHandler):
 @dataclass
 class Proxied:
     url: str
-    generator: Writer
 
     def client(self, **headers: str) -> httpx.Client:
         return httpx.Client(
@@ -108,11 +107,10 @@ def proxied(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[Pr
     table = folder / "login.toml"
     table.write_text('[groups]\n"/services/rh" = ["direction"]\n')
     (written,) = re.findall(r"^```nginx\n(.*?)^```", (root / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-    writer = slow_writer()
     settings: dict[str, Any] = {
         "login": frozenset({"proxy"}), "proxies": ("127.0.0.1",), "hosts": (NAME,), "login_map": table
     }  # fmt: skip
-    with page_server(folder / "home", writer, **settings) as served, gateway() as port:
+    with page_server(folder / "home", Writer(), **settings) as served, gateway() as port:
         listens = free()
         for shown, here in (
             ("listen 443 ", f"listen 127.0.0.1:{listens} "),
@@ -130,7 +128,7 @@ def proxied(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[Pr
                     break
                 except OSError:
                     time.sleep(0.05)
-            yield Proxied(f"https://127.0.0.1:{listens}", writer)
+            yield Proxied(f"https://127.0.0.1:{listens}")
 
 
 def corpora(client: httpx.Client) -> set[str]:
@@ -162,17 +160,3 @@ def test_cookies_are_for_https_alone(proxied: Proxied) -> None:
         assert "Secure" in client.get("/sign-in").headers["set-cookie"]
         assert client.post("/v1/search", json={"question": "x"}, headers={"Origin": f"https://{NAME}"}).is_success
         assert client.post("/v1/search", json={"question": "x"}, headers={"Origin": "https://evil.test"}).is_error
-
-
-def test_passages_come_through_before_the_model_has_said_a_word(proxied: Proxied) -> None:
-    """Nothing on the way gathers up a stream, and a reader who leaves frees the model."""
-    asked = {"model": "vauban", "stream": True, "messages": [{"role": "user", "content": QUESTION}]}
-    headers = {"Origin": f"https://{NAME}"}
-    with (
-        proxied.client(**PASS) as client,
-        client.stream("POST", "/v1/chat/completions", json=asked, headers=headers) as s,
-    ):
-        first = next(line for line in s.iter_lines() if line.startswith("data: "))
-        assert '"passages"' in first
-        assert "x-accel-buffering" not in s.headers  # nginx heeds it, and keeps it
-    assert proxied.generator.stopped.wait(PATIENCE)
