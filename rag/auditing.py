@@ -93,7 +93,8 @@ class Auditing:
 
     def _exported(self, after: int, end: int) -> Iterator[View]:
         while after < end:
-            found = [one for one in self.vauban.records.page(Wanted(), after=after, limit=PAGE) if one.seq <= end]
+            most = min(PAGE, end - after)
+            found = [one for one in self.vauban.records.page(Wanted(), after=after, limit=most) if one.seq <= end]
             if not found:
                 return
             yield from self._seen(found)
