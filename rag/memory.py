@@ -1,11 +1,12 @@
 """Whether a writing model fits: what it will take, read from its file's head, against what this machine has left.
 
 The arithmetic is pure and errs on the large side; a test holds it against what a process really takes. What goes to a
-GPU is not counted: llama.cpp itself refuses what does not fit there.
+GPU is not counted: llama.cpp itself refuses what does not fit there. :func:`share_heaps` keeps a server's memory flat.
 """
 
 from __future__ import annotations
 
+import ctypes
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ PROCESS: Final = 64 * 2**20
 """Bytes for llama.cpp's own code, its vocabulary in memory, and what one answer needs beside."""
 ROUND: Final = 256
 """Contexts are laid out in steps of so many tokens."""
+_M_ARENA_MAX: Final = -8
+"""``mallopt``'s number for how many heaps there may be (mallopt(3))."""
+_HEAPS: Final = 2
 _MAGIC: Final = b"GGUF"
 _MOST_KEYS, _MOST_ITEMS, _MOST_BYTES = 10_000, 5_000_000, 2**20
 """A head with more is no model's: keys, items of a list, bytes of a name or of a text."""
@@ -28,6 +32,18 @@ _FORMATS: Final[Mapping[int, str]] = {
     0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d",
 }  # fmt: skip
 _STRING, _ARRAY = 8, 9
+
+
+def share_heaps() -> bool:
+    """Let the threads of this process share a few heaps; whether the C library does so. To be called before they begin.
+
+    glibc gives threads up to eight heaps for each core, and what one heap has once needed the others cannot use: with
+    forty threads memory creeps up for as long as their peaks fall together anew.
+    """
+    try:
+        return bool(ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _HEAPS))
+    except (OSError, AttributeError, TypeError):  # another C library
+        return False
 
 
 @dataclass(frozen=True, slots=True)

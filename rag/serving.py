@@ -20,6 +20,7 @@ from rag.api import create_app
 from rag.errors import SettingsError
 from rag.home import Server
 from rag.identity import Identity, check_exposure
+from rag.memory import share_heaps
 from rag.seams import Inbox
 from rag.settings import Settings
 from rag.wiring import Vauban, open_vauban
@@ -40,6 +41,7 @@ def run(settings: Settings, *, make_inbox: MakeInbox, mount_page: MountPage) -> 
         OperatorError: a part cannot be opened; see :func:`rag.wiring.open_vauban`.
     """
     check_exposure(settings)
+    share_heaps()
     with ExitStack() as undo:
         undo.enter_context(logs.speaking(settings.log, settings.log_level))
         listening = undo.enter_context(bind(settings))

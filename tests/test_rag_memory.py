@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import struct
 import subprocess
 import sys
@@ -184,3 +185,36 @@ def test_the_batch_of_the_plan_is_that_of_the_generator(gguf: Path) -> None:
     assert generator.plan is not None
     assert generator.plan.working == memory.PROCESS + memory.working(memory.read_shape(gguf), 512, BATCH)
     assert generator.plan.copies == 7
+
+
+def test_threads_share_a_few_heaps() -> None:
+    """However many allocate at once: each would keep for itself what it once needed."""
+    if platform.libc_ver()[0] != "glibc":
+        pytest.skip("only glibc has heaps to share")
+    asked = """
+import ctypes, sys, tempfile, threading
+from rag.memory import share_heaps
+assert sys.argv[1] == "apart" or share_heaps()
+libc = ctypes.CDLL(None)
+libc.malloc.restype = libc.fopen.restype = ctypes.c_void_p
+libc.malloc.argtypes = [ctypes.c_size_t]
+libc.fopen.argtypes, libc.fclose.argtypes = [ctypes.c_char_p] * 2, [ctypes.c_void_p]
+libc.malloc_info.argtypes = [ctypes.c_int, ctypes.c_void_p]
+all_there = threading.Barrier(12)
+def allocate():
+    libc.malloc(1000)
+    all_there.wait()
+threads = [threading.Thread(target=allocate) for _ in range(12)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+with tempfile.NamedTemporaryFile() as file:
+    told = libc.fopen(file.name.encode(), b"w")
+    libc.malloc_info(0, told)
+    libc.fclose(told)
+    print(file.read().count(b"<heap nr="))
+"""
+    heaps = {
+        how: int(subprocess.run([sys.executable, "-c", asked, how], capture_output=True, check=True).stdout)
+        for how in ("apart", "shared")
+    }
+    assert heaps["shared"] <= 2 < heaps["apart"]
