@@ -434,8 +434,13 @@ def _described(rows: Sequence[DocumentRow], dated: set[str]) -> Iterator[Finding
         ),
     ):
         if missing:
-            count = len(missing)
-            yield Finding(kind, tuple(missing), (), f"{count} documents {fr}", f"{count} documents {en}")
+            count = _documents(len(missing))
+            yield Finding(kind, tuple(missing), (), f"{count} {fr}", f"{count} {en}")
+
+
+def _documents(count: int) -> str:
+    """The same in both languages."""
+    return f"{count} document{'' if count == 1 else 's'}"
 
 
 def _never_found(rows: Sequence[DocumentRow], found: Mapping[str, int]) -> Iterator[Finding]:
@@ -446,6 +451,6 @@ def _never_found(rows: Sequence[DocumentRow], found: Mapping[str, int]) -> Itera
             FindingKind.NEVER_FOUND,
             tuple(missing),
             (),
-            f"{len(missing)} documents qu'aucune recherche n'a trouvés",
-            f"{len(missing)} documents that no search has found",
+            f"{_documents(len(missing))} qu'aucune recherche n'a trouvé{'' if len(missing) == 1 else 's'}",
+            f"{_documents(len(missing))} that no search has found",
         )

@@ -419,8 +419,8 @@ def _busy(pid: int | None) -> StoreBusy:
     who_en = f"process {pid}" if pid else "another process"
     who_fr = f"le processus {pid}" if pid else "un autre processus"
     return StoreBusy(
-        f"the store is in use by {who_en}; wait until it ends",
-        f"la base est utilisée par {who_fr} ; attendez qu'il ait fini",
+        f"the store is in use by {who_en}; stop it if it is a server, or wait until it ends",
+        f"la base est utilisée par {who_fr} ; arrêtez-le si c'est un serveur, ou attendez qu'il ait fini",
         pid=pid,
     )
 

@@ -32,6 +32,7 @@ STATES: Final = {
     "expired": "expirée · expired",
     "revoked": "révoquée · revoked",
 }
+HEADERS: Final = ("nom · name", "groupes · groups", "rôles · roles", "fin · ends", "usage · used", "état · state")
 
 
 @app.command("create")
@@ -88,12 +89,8 @@ def list_command(as_json: JsonOption = False) -> None:
         return
     table = Table(
         Column("id", no_wrap=True, min_width=16),
-        "nom · name",
-        "groupes · groups",
-        "rôles · roles",
-        "fin · ends",
-        "usage · used",
-        "état · state",
+        # Folded and not cut: a narrow terminal must not hide when a key ends.
+        *(Column(header, overflow="fold") for header in HEADERS),
     )
     for row in rows:
         table.add_row(
@@ -168,8 +165,9 @@ def _check_corpora(principal: Principal, catalog: Catalog) -> None:
     known = ", ".join(sorted(corpora)) or "-"
     for name in sorted(((principal.corpora or set()) | (principal.maintains - {EVERY})) - corpora):
         raise BadRequest(
-            f"there is no corpus `{name}`; there are: {known}",
-            f"il n'y a pas de corpus « {name} » ; il y a : {known}",
+            f"there is no corpus `{name}`; there are: {known}; make a new one first, by a sync or POST /v1/corpora",
+            f"il n'y a pas de corpus « {name} » ; il y a : {known} ; "
+            "créez d'abord le nouveau, par une synchronisation ou POST /v1/corpora",
             code="unknown_corpus",
         )
     for name in sorted((principal.assistants or set()) - assistants):
