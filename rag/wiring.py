@@ -6,12 +6,13 @@ command that embeds nothing never waits for them; :meth:`Vauban.warm` loads all.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from rag import asking, glossary, indexes, installed, lexical, models, spelling
 from rag.adapters import encoders, fake
@@ -36,6 +37,12 @@ if TYPE_CHECKING:
 FAKE, NONE = "fake", "none"
 PROBE = "Combien de jours de congé par an ?"
 """What is embedded once at start, so that the first question finds everything loaded."""
+PATIENCE: Final = 30.0
+"""Seconds that a start waits for a model server; one that loads a large model takes minutes."""
+AGAIN: Final = 5.0
+"""Seconds between two looks for a model server afterwards."""
+
+log = logging.getLogger("vauban")
 
 
 class LaterEmbedder:
@@ -123,6 +130,8 @@ class Vauban:
     retrievals: Retrievals | None = None
     warmth: Warmth = field(default_factory=Warmth)
     _undo: ExitStack = field(default_factory=ExitStack, repr=False)
+    _changing: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _closing: threading.Event = field(default_factory=threading.Event, repr=False)
 
     @property
     def local(self) -> Principal:
@@ -131,6 +140,8 @@ class Vauban:
 
     def warm(self) -> None:
         """Load what would otherwise be loaded at the first question; the model goes on reading in the background.
+
+        Model servers that are not there yet are waited for in the background too, for as long as it takes.
 
         Raises:
             ModelError: the embedder cannot be loaded: without it nothing can be searched.
@@ -146,6 +157,30 @@ class Vauban:
                 asking.asked(PROBE, language)
         with self.warmth.doing(Step.MODEL):
             self.engine.warm()
+        if self.settings.llama_url and self.generator is None:
+            self._await_generator()
+
+    def _await_generator(self) -> None:
+        """Write with the model servers from when one of them can be used, however long after the start that is."""
+        while not self._closing.wait(AGAIN):
+            generator, failure = _open_generator(self.settings, patience=0)
+            if generator is not None:
+                self._write_with(generator)
+                return
+            if str(failure) != str(self.generator_error):
+                log.warning("no writing model", extra={"reason": str(failure)})
+            self.generator_error = failure
+
+    def _write_with(self, generator: Generator) -> None:
+        with self._changing:
+            if self._closing.is_set():
+                generator.close()
+                return
+            self._undo.callback(generator.close)
+            self._replace(self.settings, self.embedder, self.store, generator)
+            self.generator_error = None
+        log.info("writing model joined")
+        self.engine.warm()
 
     def swap(self, settings: Settings, embedder: Embedder, store: VectorStore) -> None:
         """Answer with another embedder and the store that it filled, from the next request on.
@@ -153,12 +188,15 @@ class Vauban:
         Requests under way go on with the engine, and so with the parts, that they began with. Nothing here keeps
         these any longer: the store before is let go of with the last of them, unless its owner closes it.
         """
-        retriever, engine = _engine(
-            settings, self.catalog, embedder, store, self.reranker, self.generator, self.retrievals
-        )
-        self.settings, self.store, self.embedder = settings, store, embedder
+        with self._changing:
+            self._replace(settings, embedder, store, self.generator)
+
+    def _replace(self, settings: Settings, embedder: Embedder, store: VectorStore, generator: Generator | None) -> None:
+        """Make the engine anew of other parts; under the lock."""
+        retriever, engine = _engine(settings, self.catalog, embedder, store, self.reranker, generator, self.retrievals)
+        self.settings, self.store, self.embedder, self.generator = settings, store, embedder, generator
         self.retriever, self.engine = retriever, engine
-        self.making = _making(settings, embedder, self.reranker, self.generator)
+        self.making = _making(settings, embedder, self.reranker, generator)
 
     def engine_with(self, generator: Generator | None, policy: Policy) -> Engine:
         """Another engine over the same parts, with another model and policy; for measurements."""
@@ -168,6 +206,8 @@ class Vauban:
 
     def close(self) -> None:
         """Let go of everything, in the reverse order of opening."""
+        with self._changing:
+            self._closing.set()
         self._undo.close()
 
     def __enter__(self) -> Self:
@@ -208,7 +248,7 @@ def open_vauban(settings: Settings, *, generate: bool = True, count: bool = Fals
         held.callback(store.close)
         generator, failure = (None, None)
         if generate:
-            generator, failure = _open_generator(settings)
+            generator, failure = _open_generator(settings, patience=PATIENCE)
         if generator is not None:
             undo.callback(generator.close)
         retrievals = Retrievals(catalog.count_retrievals) if count else None
@@ -409,8 +449,8 @@ def _check_index(home: Home, catalog: Catalog) -> None:
         )
 
 
-def _open_generator(settings: Settings) -> tuple[Generator | None, ModelError | None]:
-    """The writing model, or why there is none."""
+def _open_generator(settings: Settings, *, patience: float) -> tuple[Generator | None, ModelError | None]:
+    """The writing model, or why there is none; model servers are waited for ``patience`` seconds."""
     if settings.generator == FAKE:
         return fake.QuotingGenerator(queue=settings.queue, per_owner=settings.queue_per_user), None
     try:
@@ -422,6 +462,7 @@ def _open_generator(settings: Settings) -> tuple[Generator | None, ModelError | 
                 queue=settings.queue,
                 per_owner=settings.queue_per_user,
                 api_key=settings.llama_api_key,
+                patience=patience,
             )
             return pool, None
         if settings.generator == NONE:
