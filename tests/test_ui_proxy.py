@@ -27,6 +27,8 @@ OPENSSL = shutil.which("openssl")
 NAME = "vauban.organisme.example"
 PASS = {"Cookie": "gateway=marie"}
 PATIENCE = 20.0
+SILENCE = 5
+"""Seconds without a byte after which this nginx gives an answer up."""
 
 pytestmark = [
     pytest.mark.slow,
@@ -110,11 +112,13 @@ def proxied(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[Pr
     settings: dict[str, Any] = {
         "login": frozenset({"proxy"}), "proxies": ("127.0.0.1",), "hosts": (NAME,), "login_map": table
     }  # fmt: skip
-    with page_server(folder / "home", Writer(), **settings) as served, gateway() as port:
+    slow = Writer(words=("Le report ",), pause=SILENCE + 1.0)
+    with page_server(folder / "home", slow, **settings) as served, gateway() as port:
         listens = free()
         for shown, here in (
             ("listen 443 ", f"listen 127.0.0.1:{listens} "),
             ("/etc/nginx/", f"{folder}/"),
+            ("proxy_read_timeout 330s", f"proxy_read_timeout {SILENCE}s"),
             ("http://127.0.0.1:8080", served.url),
             ("http://127.0.0.1:4180", f"http://127.0.0.1:{port}"),
         ):
@@ -160,3 +164,22 @@ def test_cookies_are_for_https_alone(proxied: Proxied) -> None:
         assert "Secure" in client.get("/sign-in").headers["set-cookie"]
         assert client.post("/v1/search", json={"question": "x"}, headers={"Origin": f"https://{NAME}"}).is_success
         assert client.post("/v1/search", json={"question": "x"}, headers={"Origin": "https://evil.test"}).is_error
+
+
+def test_an_answer_outlasts_the_patience_of_the_proxy(proxied: Proxied) -> None:
+    """The model says nothing for longer than nginx waits; the passages are there at once, and the end comes too."""
+    body = {
+        "model": "vauban",
+        "messages": [{"role": "user", "content": "À quoi est soumis le report des congés ?"}],
+        "stream": True,
+    }
+    began = time.monotonic()
+    with (
+        proxied.client(**PASS, Origin=f"https://{NAME}") as client,
+        client.stream("POST", "/v1/chat/completions", json=body) as answer,
+    ):
+        arrived = [(time.monotonic() - began, line) for line in answer.iter_lines()]
+    seen = [at for at, line in arrived if "report des congés est soumis" in line]
+    assert seen[0] < 2, "nginx gathers the stream up"
+    assert arrived[-1][0] > SILENCE, "the model was not that slow"
+    assert [line for _, line in arrived if line][-1] == "data: [DONE]"
