@@ -46,7 +46,7 @@ def run(settings: Settings, *, make_inbox: MakeInbox, mount_page: MountPage) -> 
         undo.enter_context(logs.speaking(settings.log, settings.log_level))
         listening = undo.enter_context(bind(settings))
         port = listening.getsockname()[1]
-        vauban = undo.enter_context(open_vauban(settings, count=True))
+        vauban = undo.enter_context(open_vauban(settings, count=True, patience=0))
         if vauban.generator_error is not None:
             print(f"vauban: {vauban.generator_error.said(settings.language)}", file=sys.stderr)
         vauban.warm()

@@ -38,9 +38,9 @@ FAKE, NONE = "fake", "none"
 PROBE = "Combien de jours de congé par an ?"
 """What is embedded once at start, so that the first question finds everything loaded."""
 PATIENCE: Final = 30.0
-"""Seconds that a start waits for a model server; one that loads a large model takes minutes."""
-AGAIN: Final = 5.0
-"""Seconds between two looks for a model server afterwards."""
+"""Seconds that a command which asks once waits for a model server."""
+AGAIN: Final = 2.0
+"""Seconds between two looks for a model server by a program that goes on without: a large model loads for minutes."""
 
 log = logging.getLogger("vauban")
 
@@ -217,8 +217,12 @@ class Vauban:
         self.close()
 
 
-def open_vauban(settings: Settings, *, generate: bool = True, count: bool = False) -> Vauban:
+def open_vauban(
+    settings: Settings, *, generate: bool = True, count: bool = False, patience: float = PATIENCE
+) -> Vauban:
     """Open every part that ``settings`` name; ``generate=False`` leaves the writing model out.
+
+    Model servers are waited for ``patience`` seconds, and after :meth:`Vauban.warm` for as long as it takes.
 
     ``count`` notes in the catalog which documents searches find; measurements leave no such trace.
 
@@ -248,7 +252,7 @@ def open_vauban(settings: Settings, *, generate: bool = True, count: bool = Fals
         held.callback(store.close)
         generator, failure = (None, None)
         if generate:
-            generator, failure = _open_generator(settings, patience=PATIENCE)
+            generator, failure = _open_generator(settings, patience=patience)
         if generator is not None:
             undo.callback(generator.close)
         retrievals = Retrievals(catalog.count_retrievals) if count else None

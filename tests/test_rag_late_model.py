@@ -21,7 +21,6 @@ pytestmark = pytest.mark.usefixtures("hurried")
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wiring, "PATIENCE", 0.0)
     monkeypatch.setattr(wiring, "AGAIN", 0.05)
 
 
@@ -35,7 +34,7 @@ def port() -> int:
 @pytest.fixture
 def vauban(tmp_path: Path, port: int) -> Iterator[Vauban]:
     settings = Settings(home=tmp_path / "home", embedder="fake", llama_url=(f"http://127.0.0.1:{port}",))
-    with open_vauban(settings) as vauban:
+    with open_vauban(settings, patience=0) as vauban:
         assert vauban.generator is None
         assert vauban.generator_error is not None
         vauban.warm()
@@ -83,7 +82,7 @@ def test_another_store_does_not_lose_the_server(vauban: Vauban, port: int) -> No
 def test_nothing_is_waited_for_once_it_is_closed(tmp_path: Path, port: int) -> None:
     settings = Settings(home=tmp_path / "home", embedder="fake", llama_url=(f"http://127.0.0.1:{port}",))
     with ExitStack() as stack:
-        vauban = stack.enter_context(open_vauban(settings))
+        vauban = stack.enter_context(open_vauban(settings, patience=0))
         vauban.warm()
         until(lambda: not vauban.warmth.pending(wiring.Step.MODEL))
     with FakeLlamaServer(port=port) as server:
