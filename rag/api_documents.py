@@ -20,15 +20,20 @@ from rag import etags, pages, paging, schemas, textfolders
 from rag.api_service import Caller, Served, Service, unknown_corpus, visible
 from rag.catalog import DocumentRow
 from rag.errors import Conflict, NotFound
+from rag.limits import EachAtOnce
 from rag.paging import After
 from rag.scope import may_read, today
 from rag.types import Principal, Scope, Stored, Validity
 
 router = APIRouter(tags=["documents"])
-pictures = pages.Pages()
-
 MOST_DOCUMENTS = 500
 """Documents of one page of a list."""
+PICTURES_AT_ONCE = 4
+"""Pictures that one person may be waiting for. Few are drawn at a time, and who waits for one keeps a thread that
+everybody's requests need."""
+
+pictures = pages.Pages()
+drawing = EachAtOnce(PICTURES_AT_ONCE)
 
 Snapshot = Annotated[
     int | None,
@@ -375,8 +380,10 @@ def _picture(
     etag = etags.tag(principal, "page", row.document.sha256, row.document.corpus, row.document.id, page, width)
     if etags.unchanged(request, etag):
         return etags.not_modified(etag)
+    with drawing.held(principal.owner):
+        picture = pictures.png(path, row.document.sha256, page, width)
     return Response(
-        pictures.png(path, row.document.sha256, page, width),
+        picture,
         media_type="image/png",
         headers={"ETag": etag, "Cache-Control": "private, max-age=300", "Vary": etags.PRIVATE["Vary"]},
     )

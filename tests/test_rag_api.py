@@ -7,9 +7,13 @@ import logging
 import re
 import subprocess
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import httpx
@@ -566,6 +570,27 @@ def test_a_page_is_drawn_once(client: TestClient, monkeypatch: pytest.MonkeyPatc
     first = client.get(f"{LEAVE_FILE}/pages/1.png", params={"width": 321}).content
     monkeypatch.setattr(pages, "draw", lambda *_: pytest.fail("drawn again"))
     assert client.get(f"{LEAVE_FILE}/pages/1.png", params={"width": 321}).content == first
+
+
+def test_one_person_waits_for_few_pictures(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many they ask for, the threads that everybody's requests need stay free."""
+    go_on = Event()
+    monkeypatch.setattr(pages, "draw", lambda *_: b"picture" if go_on.wait(30) else b"")
+    with ThreadPoolExecutor(50) as person:
+        asked = [
+            person.submit(client.get, f"{LEAVE_FILE}/pages/1.png", params={"width": 900 + number})
+            for number in range(50)
+        ]
+        try:
+            told = list(islice(as_completed(asked, timeout=10), 50 - api_documents.PICTURES_AT_ONCE))
+            assert client.get("/v1/corpora").status_code == 200
+        finally:
+            go_on.set()
+        for one in told:
+            refused(one.result(), 429, "too_many_of_yours")
+        codes = Counter(one.result().status_code for one in asked)
+    assert codes == {200: api_documents.PICTURES_AT_ONCE, 429: len(told)}
+    assert client.get(f"{LEAVE_FILE}/pages/1.png", params={"width": 899}).status_code == 200
 
 
 @pytest.mark.parametrize("content", [b"", b"%PDF-1.7\nnonsense", b"\x00" * 1_000])
