@@ -256,7 +256,7 @@ def invalid(error: RequestValidationError) -> Refusal:
             code="invalid_request",
         )
     # pydantic adds the branch of a union to the place (`str`, `list[str]`): not a name that the caller wrote.
-    field = ".".join(str(part) for part in place[1:] if not re.search(r"^(str|function-after|list\[|[A-Z])", str(part)))
+    field = ".".join(str(part) for part in place[1:] if not re.match(r"str$|function-after|list\[|[A-Z]", str(part)))
     french, english, limit = _FAULTS.get(kind, _WRONG)
     bound = str(fault.get("ctx", {}).get(limit, "")) if limit else ""
     if limit == "expected":

@@ -207,6 +207,10 @@ def test_the_field_at_fault_is_named(client: TestClient) -> None:
         "messages.0.role"
         in refused(ask(client, {"model": "vauban", "messages": [{"role": "x"}]}), 400, "invalid_request")["detail"]
     )
+    for wrong, named in (({"stream": "yes"}, "stream"), ({"stream_options": {"include_usage": "x"}}, "include_usage")):
+        said = refused(ask(client, chat(**wrong)), 400, "invalid_request")
+        assert said["error"]["param"].endswith(named)
+        assert said["error"]["param"].startswith("stream")
 
 
 def test_malformed_json_is_refused_with_its_position(client: TestClient) -> None:
