@@ -579,6 +579,7 @@ def test_a_page_is_drawn_once(client: TestClient, monkeypatch: pytest.MonkeyPatc
 def test_one_person_waits_for_few_pictures(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many they ask for, the threads that everybody's requests need stay free."""
     go_on = Event()
+    monkeypatch.setattr(api_documents, "pictures", pages.Pages())  # which remembers nothing of other tests
     monkeypatch.setattr(pages, "draw", lambda *_: b"picture" if go_on.wait(30) else b"")
     with ThreadPoolExecutor(50) as person:
         asked = [
